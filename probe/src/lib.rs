@@ -1,0 +1,3 @@
+//! SecurityWatch probe.
+
+pub mod event;
