@@ -1,3 +1,14 @@
-//! SecurityWatch probe.
+//! The node probe: kernel hooks to Tetragon JSON, Parseable rows and alerts.
+//!
+//! Data goes one way: `sensor` -> `process_cache` -> `encode` -> `ship` and `alert`. Policies go the
+//! other way, from the document into the kernel: `policy` -> `planner` -> `loader` -> `bpf`.
 
+pub mod bpf;
+pub mod capabilities;
 pub mod event;
+pub mod kernel;
+pub mod loader;
+pub mod planner;
+pub mod policy;
+pub mod process_cache;
+pub mod sensor;

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The core behind every front end: a front end puts the registers into the slot and calls one of
+ * `on_call` (entry), `on_return` (exit after an entry) and `on_complete` (exit that sees the arguments too).
+ */
+#ifndef SW_GENERIC_H
+#define SW_GENERIC_H
+
+#include "selectors.h"
+
+#define SIGKILL 9
+
+struct pending_key {
+	u64 pid_tgid;
+	u32 hook;
+	u32 pad;
+};
+
+struct pending {
+	u64 call_time;
+	u32 selector;
+	u32 pad;
+};
+
+/* Calls of split hooks that have matched and not yet returned. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct pending_key);
+	__type(value, struct pending);
+} pendings SEC(".maps");
+
+static __always_inline bool is_self(void)
+{
+	return bpf_get_current_pid_tgid() >> 32 == cfg.self_tgid;
+}
+
+static __always_inline bool is_silent(void)
+{
+	u32 gate = cfg.gate;
+	u32 *generation = bpf_map_lookup_elem(&gates, &gate);
+
+	return !generation || *generation != cfg.generation;
+}
+
+static __always_inline void fill_identity(struct record_header *h, u8 type)
+{
+	u32 tgid;
+	struct process *p;
+
+	fill_header(h, type, RING_TELEMETRY);
+	tgid = h->tgid;
+	p = bpf_map_lookup_elem(&processes, &tgid);
+	h->exec_time = p ? p->exec_time : 0;
+}
+
+static __always_inline void send_telemetry(struct record_header *h, u32 len)
+{
+	h->len = len;
+	if (bpf_ringbuf_output(&telemetry, h, len, wake_flags(&telemetry)))
+		count_loss(LOSS_TELEMETRY_RING_FULL);
+}
+
+static __always_inline u8 run_action(u8 action)
+{
+	if (action == ACTION_SIGKILL && bpf_send_signal(SIGKILL))
+		count_loss(LOSS_SIGNAL_FAILED);
+	return action;
+}
+
+static __always_inline void send_call(struct slot *s)
+{
+	u32 used;
+
+	for (u32 n = 0; n < MAX_ARGS; n++) {
+		if (n >= cfg.args_len)
+			break;
+		if (cfg.args[n].kind == ARG_NONE)
+			continue;
+		read_arg(s, n);
+	}
+	used = s->used;
+	if (used > PAYLOAD_ROOM)
+		used = PAYLOAD_ROOM;
+	send_telemetry(&s->rec.h, sizeof(s->rec) + used);
+}
+
+static __always_inline void start_call(struct slot *s)
+{
+	s->used = 0;
+	s->have = 0;
+	__builtin_memset(s->rec.arg_at, 0, sizeof(s->rec.arg_at));
+	__builtin_memset(s->rec.arg_len, 0, sizeof(s->rec.arg_len));
+	s->rec.hook = cfg.hook;
+	s->rec.action = ACTION_POST;
+	s->rec.ret_action = ACTION_POST;
+	s->rec.has_ret = 0;
+	s->rec.awaits_return = 0;
+	s->rec.ret = 0;
+}
+
+/* Entry. `split`: an exit program of the same hook follows and will look for what is remembered here. */
+static __always_inline void on_call(struct slot *s, bool split)
+{
+	struct pending_key key = {};
+	struct pending value = {};
+	int sel;
+
+	start_call(s);
+	sel = match_selectors(s);
+	if (sel < 0 || sel >= MAX_SELECTORS)
+		return;
+	if (cfg.selectors_len)
+		s->rec.action = run_action(cfg.selectors[sel].action);
+	if (cfg.selectors_len && !cfg.selectors[sel].post)
+		return;
+	fill_identity(&s->rec.h, RECORD_CALL);
+	if (split) {
+		key.pid_tgid = bpf_get_current_pid_tgid();
+		key.hook = cfg.hook;
+		value.call_time = s->rec.h.time;
+		value.selector = sel;
+		if (bpf_map_update_elem(&pendings, &key, &value, BPF_ANY))
+			count_loss(LOSS_PENDING_FULL);
+		else
+			s->rec.awaits_return = 1;
+	}
+	send_call(s);
+}
+
+/* Exit of a split hook: completes the call that `on_call` sent, or tells that it is not wanted. */
+static __always_inline void on_return(struct slot *s)
+{
+	struct pending_key key = {};
+	struct record_return rec = {};
+	struct pending *p;
+	u32 sel;
+
+	key.pid_tgid = bpf_get_current_pid_tgid();
+	key.hook = cfg.hook;
+	p = bpf_map_lookup_elem(&pendings, &key);
+	if (!p)
+		return;
+	rec.call_time = p->call_time;
+	sel = p->selector;
+	bpf_map_delete_elem(&pendings, &key);
+	rec.matched = 1;
+	rec.ret_action = ACTION_POST;
+	if (cfg.selectors_len) {
+		/* from memory the index is no constant any more: ask the constants one by one */
+		for (u32 i = 0; i < MAX_SELECTORS; i++) {
+			if (i >= cfg.selectors_len)
+				break;
+			if (i != sel)
+				continue;
+			rec.matched = match_returned(s, i);
+			if (!rec.matched)
+				break;
+			rec.ret_action = run_action(cfg.selectors[i].ret_action);
+			if (!cfg.selectors[i].ret_post)
+				rec.matched = 0;
+		}
+	}
+	fill_identity(&rec.h, RECORD_RETURN);
+	rec.hook = cfg.hook;
+	rec.ret = s->ret;
+	send_telemetry(&rec.h, sizeof(rec));
+}
+
+/* Exit that sees arguments and return value: one program, no memory of the entry. */
+static __always_inline void on_complete(struct slot *s)
+{
+	int sel;
+
+	start_call(s);
+	sel = match_selectors(s);
+	if (sel < 0 || sel >= MAX_SELECTORS)
+		return;
+	if (cfg.selectors_len) {
+		if (!match_returned(s, sel))
+			return;
+		s->rec.action = run_action(cfg.selectors[sel].action);
+		s->rec.ret_action = run_action(cfg.selectors[sel].ret_action);
+		if (!cfg.selectors[sel].post || !cfg.selectors[sel].ret_post)
+			return;
+	}
+	s->rec.has_ret = 1;
+	s->rec.ret = s->ret;
+	fill_identity(&s->rec.h, RECORD_CALL);
+	send_call(s);
+}
+
+#endif
