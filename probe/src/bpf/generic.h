@@ -149,15 +149,18 @@ static __always_inline void on_return(struct slot *s)
 	if (cfg.selectors_len) {
 		/* from memory the index is no constant any more: ask the constants one by one */
 		for (u32 i = 0; i < MAX_SELECTORS; i++) {
+			u32 constant = i;
+
 			if (i >= cfg.selectors_len)
 				break;
+			barrier_var(constant); /* or the compiler uses `sel`, its equal, in its place */
 			if (i != sel)
 				continue;
-			rec.matched = match_returned(s, i);
+			rec.matched = match_returned(s, constant);
 			if (!rec.matched)
 				break;
-			rec.ret_action = run_action(cfg.selectors[i].ret_action);
-			if (!cfg.selectors[i].ret_post)
+			rec.ret_action = run_action(cfg.selectors[constant].ret_action);
+			if (!cfg.selectors[constant].ret_post)
 				rec.matched = 0;
 		}
 	}
