@@ -61,7 +61,7 @@ static __always_inline void read_path(struct slot *s, u32 n, u32 at, const struc
 	struct path_walk *w = path_read(s->number, p);
 	u32 off, len;
 
-	a->mode = BPF_CORE_READ(p, dentry, d_inode, i_mode);
+	a->mode = 0; /* after a match: read_mode */
 	a->flags = PATH_UNRESOLVED;
 	a->len = s->text_len[n] = 0;
 	if (!w)
@@ -75,6 +75,15 @@ static __always_inline void read_path(struct slot *s, u32 n, u32 at, const struc
 	s->payload[at + TEXT_AT + len] = 0; /* what tells an exact value from a longer one */
 	a->len = s->text_len[n] = len;
 	arg_done(s, n, at, TEXT_AT + len);
+}
+
+/* The mode is shown, not filtered on: only an event pays for it. */
+static __always_inline void read_mode(struct slot *s, u32 n, const struct path *p)
+{
+	u32 at = s->rec.arg_at[n];
+
+	if (at <= PAYLOAD_MAX && s->rec.arg_len[n])
+		((struct arg_path *)&s->payload[at])->mode = BPF_CORE_READ(p, dentry, d_inode, i_mode);
 }
 
 static __always_inline void read_sock(struct slot *s, u32 n, u32 at, struct sock *sk)

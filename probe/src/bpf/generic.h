@@ -75,9 +75,13 @@ static __always_inline void send_call(struct slot *s)
 	for (u32 n = 0; n < MAX_ARGS; n++) {
 		if (n >= cfg.args_len)
 			break;
-		if (cfg.args[n].kind == ARG_NONE)
+		if (cfg.args[n].kind == ARG_NONE || cfg.args[n].index >= 6)
 			continue;
 		read_arg(s, n);
+		if (cfg.args[n].kind == ARG_FILE)
+			read_mode(s, n, (void *)s->regs[cfg.args[n].index] + bpf_core_field_offset(struct file, f_path));
+		else if (cfg.args[n].kind == ARG_PATH)
+			read_mode(s, n, (void *)s->regs[cfg.args[n].index]);
 	}
 	used = s->used;
 	if (used > PAYLOAD_ROOM)

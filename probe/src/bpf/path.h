@@ -17,11 +17,27 @@
 #define CALL_SLOTS 4
 #define EXEC_SLOT CALL_SLOTS
 
+/* struct path as it lies in memory */
+struct path_ptrs {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+
+/* What the walk needs of a dentry, in the order in which every kernel so far has it. */
+struct dentry_head {
+	void *hash_next;
+	void *hash_pprev; /* NULL: not in the hash, that is, unlinked or never linked */
+	struct dentry *parent;
+	u32 name_hash;
+	u32 name_len;
+	const unsigned char *name;
+};
+
 struct path_walk {
 	struct dentry *dentry;
 	struct vfsmount *mnt;
-	struct dentry *root_dentry;
-	struct vfsmount *root_mnt;
+	struct dentry *mnt_root; /* of mnt: read once per mount, not once per component */
+	struct path_ptrs root;
 	u32 off; /* of the first byte; the text ends at MAX_PATH */
 	u32 flags;
 	/* twice MAX_PATH: the verifier adds the largest offset to the largest length */
@@ -52,47 +68,73 @@ static __always_inline void path_prepend(struct path_walk *w, const void *name, 
 }
 
 /*
+ * One read in place of four. Should a kernel ever order the fields otherwise, the relocated offsets tell,
+ * and they are read one by one.
+ */
+static __always_inline void dentry_read(struct dentry_head *d, struct dentry *dentry)
+{
+	const u32 at = bpf_core_field_offset(struct dentry, d_hash);
+
+	if (bpf_core_field_offset(struct dentry, d_parent) == at + offsetof(struct dentry_head, parent) &&
+	    bpf_core_field_offset(struct dentry, d_name) == at + offsetof(struct dentry_head, name_hash) &&
+	    bpf_core_field_offset(struct qstr, len) == 4 && bpf_core_field_offset(struct qstr, name) == 8) {
+		bpf_probe_read_kernel(d, sizeof(*d), (void *)dentry + at);
+		return;
+	}
+	d->hash_pprev = BPF_CORE_READ(dentry, d_hash.pprev);
+	d->parent = BPF_CORE_READ(dentry, d_parent);
+	d->name_len = BPF_CORE_READ(dentry, d_name.len);
+	d->name = BPF_CORE_READ(dentry, d_name.name);
+}
+
+/* From the root of a mount to the directory it is mounted on. Returns 1 at the top of all mounts. */
+static __always_inline int leave_mount(struct path_walk *w)
+{
+	struct mount *m = (void *)w->mnt - bpf_core_field_offset(struct mount, mnt);
+	struct mount *up = BPF_CORE_READ(m, mnt_parent);
+	struct vfsmount *mnt = (void *)up + bpf_core_field_offset(struct mount, mnt);
+
+	if (m == up)
+		return 1;
+	w->dentry = BPF_CORE_READ(m, mnt_mountpoint);
+	w->mnt = mnt;
+	w->mnt_root = BPF_CORE_READ(mnt, mnt_root);
+	return 0;
+}
+
+static __always_inline bool at_root(const struct path_walk *w)
+{
+	return w->dentry == w->root.dentry && w->mnt == w->root.mnt;
+}
+
+/*
  * One component. A global function: the verifier checks it once instead of once per iteration.
  * Returns 1 when the walk is over.
  */
 __noinline int path_step(u32 slot)
 {
 	struct path_walk *w = bpf_map_lookup_elem(&path_walks, &slot);
-	struct {
-		struct dentry *parent;
-		u32 len;
-		const unsigned char *name;
-	} d;
-	struct dentry *dentry, *mnt_root;
-	struct vfsmount *mnt;
+	struct dentry_head d = {};
 
-	if (!w)
+	if (!w || at_root(w))
 		return 1;
-	dentry = w->dentry;
-	mnt = w->mnt;
-	if (dentry == w->root_dentry && mnt == w->root_mnt)
-		return 1;
-	mnt_root = BPF_CORE_READ(mnt, mnt_root);
-	d.parent = BPF_CORE_READ(dentry, d_parent);
-	if (dentry == mnt_root) {
-		struct mount *m = (void *)mnt - bpf_core_field_offset(struct mount, mnt);
-		struct mount *up = BPF_CORE_READ(m, mnt_parent);
-
-		if (m == up)
-			return 1; /* the root of the mount tree, above the task's root */
-		w->dentry = BPF_CORE_READ(m, mnt_mountpoint);
-		w->mnt = (void *)up + bpf_core_field_offset(struct mount, mnt);
-		return 0;
+	if (w->dentry == w->mnt_root)
+		return leave_mount(w);
+	dentry_read(&d, w->dentry);
+	if (w->off >= MAX_PATH) {
+		/* The first component. Not in the hash, though below a directory: unlinked. */
+		if (!d.hash_pprev && d.parent != w->dentry) {
+			w->off = MAX_PATH - DELETED_LEN;
+			__builtin_memcpy(&w->text[MAX_PATH - DELETED_LEN], DELETED, DELETED_LEN);
+		}
 	}
-	d.len = BPF_CORE_READ(dentry, d_name.len);
-	d.name = BPF_CORE_READ(dentry, d_name.name);
-	if (d.parent == dentry) {
-		/* no directory holds it: a pipe or socket (no name), a memfd (a name) */
-		if (d.len && w->off >= MAX_PATH)
-			path_prepend(w, d.name, d.len);
+	if (d.parent == w->dentry) {
+		/* No directory holds it: a pipe or socket (no name), a memfd (a name). */
+		if (d.name_len && w->off >= MAX_PATH)
+			path_prepend(w, d.name, d.name_len);
 		return 1;
 	}
-	path_prepend(w, d.name, d.len);
+	path_prepend(w, d.name, d.name_len);
 	w->dentry = d.parent;
 	return w->flags & PATH_UNRESOLVED ? 1 : 0;
 }
@@ -105,28 +147,26 @@ static __noinline struct path_walk *path_read(u32 slot, const struct path *p)
 {
 	struct path_walk *w = bpf_map_lookup_elem(&path_walks, &slot);
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct dentry *dentry;
+	struct path_ptrs start = {};
+	struct vfsmount *mnt;
 	struct fs_struct *fs;
 	int done = 0;
 
 	if (!w)
 		return NULL;
-	fs = BPF_CORE_READ(task, fs);
-	w->dentry = dentry = BPF_CORE_READ(p, dentry);
-	w->mnt = BPF_CORE_READ(p, mnt);
-	w->root_dentry = BPF_CORE_READ(fs, root.dentry);
-	w->root_mnt = BPF_CORE_READ(fs, root.mnt);
 	w->off = MAX_PATH;
 	w->flags = 0;
-	if (!dentry || !w->mnt) {
+	fs = BPF_CORE_READ(task, fs);
+	bpf_probe_read_kernel(&w->root, sizeof(w->root), (void *)fs + bpf_core_field_offset(struct fs_struct, root));
+	bpf_probe_read_kernel(&start, sizeof(start), p);
+	w->dentry = start.dentry;
+	w->mnt = start.mnt;
+	if (!start.dentry || !start.mnt) {
 		w->flags = PATH_UNRESOLVED;
 		return w;
 	}
-	/* unlinked: out of the dentry hash, but below a directory */
-	if (!BPF_CORE_READ(dentry, d_hash.pprev) && BPF_CORE_READ(dentry, d_parent) != dentry) {
-		w->off = MAX_PATH - DELETED_LEN;
-		__builtin_memcpy(&w->text[MAX_PATH - DELETED_LEN], DELETED, DELETED_LEN);
-	}
+	mnt = start.mnt;
+	w->mnt_root = BPF_CORE_READ(mnt, mnt_root);
 	for (int i = 0; i < PATH_STEPS; i++) {
 		done = path_step(slot);
 		if (done)
@@ -134,8 +174,7 @@ static __noinline struct path_walk *path_read(u32 slot, const struct path *p)
 	}
 	if (!done)
 		w->flags |= PATH_UNRESOLVED;
-	/* the root itself */
-	if (w->off >= MAX_PATH && w->dentry == w->root_dentry && w->mnt == w->root_mnt) {
+	if (w->off >= MAX_PATH && at_root(w)) {
 		w->off = MAX_PATH - 1;
 		w->text[MAX_PATH - 1] = '/';
 	}

@@ -202,7 +202,10 @@ fn compile_selector(source: &Selector, keys: &mut Keys) -> selector {
         ret_post: u8::from(!source.return_action.no_post),
         ..selector::default()
     };
-    for (slot, f) in out.args.iter_mut().zip(&source.args) {
+    // All must hold, so the order is free: a number that does not fit spares the walk of a path.
+    let mut filters: Vec<_> = source.args.iter().collect();
+    filters.sort_by_key(|f| cost(&f.test));
+    for (slot, f) in out.args.iter_mut().zip(filters) {
         *slot = compile_filter(f, keys);
     }
     for (slot, f) in out.returns.iter_mut().zip(&source.returns) {
@@ -214,6 +217,17 @@ fn compile_selector(source: &Selector, keys: &mut Keys) -> selector {
         out.binaries_id = keys.add_texts(*place, values);
     }
     out
+}
+
+/// What a test costs the kernel, in rough order.
+const fn cost(test: &Test) -> u8 {
+    match test {
+        Test::Range { .. } | Test::Mask { .. } => 0,
+        Test::Family { .. } | Test::State { .. } | Test::Protocol { .. } | Test::Port { .. } => 1,
+        Test::Addr { .. } => 2,
+        Test::Text { place: TextPlace::Equal | TextPlace::Prefix, .. } => 3,
+        Test::Text { place: TextPlace::Postfix, .. } => 4,
+    }
 }
 
 const fn action_number(source: Action) -> u8 {
