@@ -2,5 +2,13 @@
 //!
 //! This crate knows no IO: operator and probe share it and judge a document the same way.
 
+pub mod compile;
+pub mod crd;
+pub mod document;
 pub mod field;
+mod nearest;
 pub mod policy;
+pub mod secret;
+pub mod tracing_policy;
+pub mod v1alpha1;
+pub mod watch;

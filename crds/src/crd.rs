@@ -1,0 +1,157 @@
+//! The CustomResourceDefinitions as the cluster gets them, and their checked-in text.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use kube::CustomResourceExt;
+use serde_json::Value;
+
+use crate::v1alpha1::{ClusterSecurityWatch, SecurityWatch, SecurityWatchNode};
+
+/// Every CRD of this API, in the order they are documented.
+#[must_use]
+pub fn definitions() -> [CustomResourceDefinition; 3] {
+    [
+        SecurityWatch::crd(),
+        ClusterSecurityWatch::crd(),
+        SecurityWatchNode::crd(),
+    ]
+    .map(tidy)
+}
+
+/// Removes `nullable`, which the derive puts on every optional field. Without it the server drops an
+/// explicit null before it validates; with it the null would stay, and `has(self.ref)` would hold for
+/// `ref: null`. Joins the lines of descriptions: they were broken for the source, not for the reader.
+fn tidy(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    fn clear(schema: &mut JSONSchemaProps) {
+        schema.nullable = None;
+        if let Some(words) = &mut schema.enum_ {
+            words.retain(|word| !word.0.is_null());
+        }
+        if let Some(description) = &mut schema.description {
+            *description = description.replace('\n', " ");
+        }
+        for property in schema
+            .properties
+            .iter_mut()
+            .flat_map(|properties| properties.values_mut())
+        {
+            clear(property);
+        }
+        if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+            clear(items);
+        }
+        if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+            clear(values);
+        }
+    }
+    for version in &mut definition.spec.versions {
+        if let Some(root) = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+        {
+            clear(root);
+        }
+    }
+    definition
+}
+
+/// The name of the file a CRD is checked in as: `securitywatch.io_securitywatches.yaml`.
+#[must_use]
+pub fn file_name(definition: &CustomResourceDefinition) -> String {
+    format!(
+        "{}_{}.yaml",
+        definition.spec.group, definition.spec.names.plural
+    )
+}
+
+/// The YAML text of a CRD, without the status that only the server writes.
+///
+/// # Errors
+/// Only if the type cannot be written as JSON at all.
+pub fn to_yaml(definition: &CustomResourceDefinition) -> Result<String, serde_json::Error> {
+    let mut value = serde_json::to_value(definition)?;
+    if let Some(object) = value.as_object_mut() {
+        object.remove("status");
+    }
+    let mut text = String::from(
+        "# Generated: cargo run -p securitywatch-api --bin crdgen. Do not edit by hand.\n",
+    );
+    write_value(&mut text, &value, 0);
+    Ok(text)
+}
+
+/// Longest value written on one line.
+const LINE_BYTES: usize = 220;
+
+/// Block style for what is large and one line for what is small, with every string but single words in
+/// JSON's quotes: YAML reads them the same, and none can be mistaken for a number, a boolean or a comment.
+fn write_value(out: &mut String, value: &Value, indent: usize) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                push_indent(out, indent);
+                out.push_str(&plain_or_quoted(key));
+                out.push(':');
+                write_nested(out, value, indent + 1);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                push_indent(out, indent);
+                out.push('-');
+                write_nested(out, item, indent + 1);
+            }
+        }
+        scalar => out.push_str(&one_line(scalar)),
+    }
+}
+
+fn write_nested(out: &mut String, value: &Value, indent: usize) {
+    let line = one_line(value);
+    let nested = matches!(value, Value::Object(_) | Value::Array(_));
+    if nested && line.len() > LINE_BYTES {
+        out.push('\n');
+        write_value(out, value, indent);
+    } else {
+        out.push(' ');
+        out.push_str(&line);
+        out.push('\n');
+    }
+}
+
+fn one_line(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let parts: Vec<_> = fields
+                .iter()
+                .map(|(key, value)| format!("{}: {}", plain_or_quoted(key), one_line(value)))
+                .collect();
+            format!("{{{}}}", parts.join(", "))
+        }
+        Value::Array(items) => format!(
+            "[{}]",
+            items.iter().map(one_line).collect::<Vec<_>>().join(", ")
+        ),
+        Value::String(text) => plain_or_quoted(text),
+        scalar => scalar.to_string(),
+    }
+}
+
+fn push_indent(out: &mut String, indent: usize) {
+    out.extend(std::iter::repeat_n(' ', indent));
+}
+
+fn plain_or_quoted(word: &str) -> String {
+    let plain = word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        // YAML 1.1 readers take these for booleans or null.
+        && !["y", "n", "yes", "no", "on", "off", "true", "false", "null"]
+            .contains(&word.to_ascii_lowercase().as_str());
+    if plain {
+        word.to_owned()
+    } else {
+        Value::from(word).to_string()
+    }
+}

@@ -1,0 +1,117 @@
+//! Condition types and their reasons. Both are API: tools and people match on them.
+
+/// Condition types.
+pub mod types {
+    /// Sums up; Unknown while rolling out, False only for a definite failure.
+    pub const READY: &str = "Ready";
+    /// The spec is understood.
+    pub const ACCEPTED: &str = "Accepted";
+    /// Secrets and policies that the spec names exist.
+    pub const RESOLVED_REFS: &str = "ResolvedRefs";
+    /// The nodes have loaded the policy.
+    pub const PROGRAMMED: &str = "Programmed";
+    /// Events reach the target.
+    pub const SHIPPING: &str = "Shipping";
+    /// Parseable holds the alerts.
+    pub const ALERTS_SYNCED: &str = "AlertsSynced";
+    /// Present only while work goes on.
+    pub const RECONCILING: &str = "Reconciling";
+    /// Present only while a user has to act; never together with `Reconciling`.
+    pub const STALLED: &str = "Stalled";
+}
+
+/// Reasons, by the condition they belong to. `Ready=False` and `Stalled` repeat the reason of the
+/// condition that failed first.
+pub mod reasons {
+    /// Of `Ready`.
+    pub mod ready {
+        /// True: everything below holds.
+        pub const ALL_READY: &str = "AllReady";
+        /// Unknown: rolling out, or first contact.
+        pub const PROGRESSING: &str = "Progressing";
+        /// Unknown: no node has reported yet.
+        pub const NODES_UNREPORTED: &str = "NodesUnreported";
+        /// Unknown: `spec.suspend` is set.
+        pub const SUSPENDED: &str = "Suspended";
+    }
+    /// Of `Accepted`.
+    pub mod accepted {
+        /// True.
+        pub const VALID: &str = "Valid";
+        /// False: a field is wrong.
+        pub const INVALID_POLICY: &str = "InvalidPolicy";
+        /// False: the policy asks for something that is not supported.
+        pub const UNSUPPORTED_HOOK: &str = "UnsupportedHook";
+        /// False: another watch already claims what this one asks for.
+        pub const CONFLICTING_WATCH: &str = "ConflictingWatch";
+        /// False: more hooks or watches than the cluster allows.
+        pub const LIMIT_EXCEEDED: &str = "LimitExceeded";
+    }
+    /// Of `ResolvedRefs`.
+    pub mod resolved_refs {
+        /// True.
+        pub const RESOLVED: &str = "Resolved";
+        /// False: a Secret does not exist.
+        pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+        /// False: a Secret lacks a key.
+        pub const SECRET_KEY_MISSING: &str = "SecretKeyMissing";
+        /// False: the reference leaves what the watch may name.
+        pub const REF_NOT_PERMITTED: &str = "RefNotPermitted";
+        /// Unknown: the operator may not read it.
+        pub const FORBIDDEN: &str = "Forbidden";
+    }
+    /// Of `Programmed`.
+    pub mod programmed {
+        /// True.
+        pub const LOADED_ON_ALL_NODES: &str = "LoadedOnAllNodes";
+        /// True: so few nodes fail that the watch as a whole works.
+        pub const LOADED_ON_MOST_NODES: &str = "LoadedOnMostNodes";
+        /// False: too many nodes cannot load it.
+        pub const LOAD_FAILED: &str = "LoadFailed";
+        /// False: no node is selected.
+        pub const NO_ELIGIBLE_NODES: &str = "NoEligibleNodes";
+        /// False: the kernels cannot do what the policy asks for.
+        pub const KERNEL_UNSUPPORTED: &str = "KernelUnsupported";
+        /// Unknown.
+        pub const ROLLING_OUT: &str = "RollingOut";
+    }
+    /// Of `Shipping`.
+    pub mod shipping {
+        /// True.
+        pub const DELIVERING: &str = "Delivering";
+        /// False: nobody answers.
+        pub const TARGET_UNREACHABLE: &str = "TargetUnreachable";
+        /// False: the server refuses the credentials.
+        pub const UNAUTHORIZED: &str = "Unauthorized";
+        /// False: the server refuses the stream or its rows.
+        pub const STREAM_REJECTED: &str = "StreamRejected";
+        /// False: events were dropped because the target is too slow.
+        pub const BACKPRESSURE: &str = "Backpressure";
+        /// Unknown.
+        pub const NO_EVENTS_YET: &str = "NoEventsYet";
+    }
+    /// Of `AlertsSynced`.
+    pub mod alerts_synced {
+        /// True.
+        pub const SYNCED: &str = "Synced";
+        /// True: the spec has none.
+        pub const NO_ALERTS: &str = "NoAlerts";
+        /// False: the server refuses an alert.
+        pub const ALERT_REJECTED: &str = "AlertRejected";
+        /// False: nobody answers.
+        pub const TARGET_UNREACHABLE: &str = super::shipping::TARGET_UNREACHABLE;
+        /// False: the server refuses the credentials.
+        pub const UNAUTHORIZED: &str = super::shipping::UNAUTHORIZED;
+        /// False: an alert of that name belongs to somebody else.
+        pub const CONFLICT: &str = "Conflict";
+        /// Unknown.
+        pub const PENDING: &str = "Pending";
+    }
+    /// Of `Reconciling`.
+    pub mod reconciling {
+        /// Work goes on.
+        pub const PROGRESSING: &str = super::ready::PROGRESSING;
+        /// The last attempt failed and will be repeated.
+        pub const RETRYING: &str = "Retrying";
+    }
+}
