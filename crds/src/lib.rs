@@ -8,6 +8,7 @@ pub mod document;
 pub mod field;
 mod nearest;
 pub mod policy;
+pub mod rule;
 pub mod secret;
 pub mod tracing_policy;
 pub mod v1alpha1;
