@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
@@ -378,7 +380,7 @@ fn text_of<'value>(value: &'value Value, key: &str) -> &'value str {
 }
 
 fn decode_exec_id(exec_id: &str) -> Option<ExecId> {
-    let text = String::from_utf8(decode_base64(exec_id)?).ok()?;
+    let text = String::from_utf8(BASE64_STANDARD.decode(exec_id).ok()?).ok()?;
     let mut parts = text.rsplitn(3, ':');
     let pid = parts.next()?.parse().ok()?;
     let start = parts.next()?.parse().ok()?;
@@ -387,26 +389,6 @@ fn decode_exec_id(exec_id: &str) -> Option<ExecId> {
         start,
         pid,
     })
-}
-
-/// The standard alphabet with padding.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    if text.is_empty() || !text.len().is_multiple_of(4) {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0_u32, 0);
-    for byte in text.trim_end_matches('=').bytes() {
-        let digit = ALPHABET.iter().position(|letter| *letter == byte)?;
-        bits = bits << 6 | u32::try_from(digit).ok()?;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held & 0xff) as u8);
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]
