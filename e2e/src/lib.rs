@@ -1,1 +1,5 @@
-//! e2e
+//! Tests against real parts: guest kernels and events recorded from a real Tetragon.
+
+pub mod built;
+pub mod golden;
+pub mod guest;
