@@ -5,6 +5,7 @@
 
 pub mod bpf;
 pub mod capabilities;
+pub mod encode;
 pub mod event;
 pub mod kernel;
 pub mod loader;

@@ -1,0 +1,8 @@
+//! Events to text: Tetragon's JSON line and its compact view. Pure: values in, bytes out.
+
+pub mod json;
+pub mod names;
+pub mod rfc3339;
+
+#[cfg(test)]
+mod recorded;
