@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod capabilities;
 pub mod encode;
 pub mod event;
+pub mod event_log;
 pub mod kernel;
 pub mod loader;
 pub mod planner;
