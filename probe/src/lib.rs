@@ -5,6 +5,8 @@
 
 pub mod bpf;
 pub mod capabilities;
+pub mod check;
+pub mod cli;
 pub mod encode;
 pub mod event;
 pub mod event_log;

@@ -260,14 +260,9 @@ fn container(container: &Container, out: &mut Vec<u8>) {
 fn kprobe(kprobe: &Kprobe, out: &mut Vec<u8>) {
     let hook = &*kprobe.hook;
     string_field(b",\"function_name\":\"", &hook.function, out);
-    if let Some((first, rest)) = kprobe.args.split_first() {
-        out.extend_from_slice(b",\"args\":[");
-        argument(first, out);
-        for arg in rest {
-            out.push(b',');
-            argument(arg, out);
-        }
-        out.push(b']');
+    if !kprobe.args.is_empty() {
+        out.extend_from_slice(b",\"args\":");
+        arguments(&kprobe.args, out);
     }
     if let Some(value) = &kprobe.ret {
         out.extend_from_slice(b",\"return\":");
@@ -286,6 +281,18 @@ fn kprobe(kprobe: &Kprobe, out: &mut Vec<u8>) {
         }
         out.push(b']');
     }
+}
+
+/// Appends the arguments of a hook as an array.
+pub(super) fn arguments(args: &[Arg], out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (at, arg) in args.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        argument(arg, out);
+    }
+    out.push(b']');
 }
 
 fn argument(arg: &Arg, out: &mut Vec<u8>) {
