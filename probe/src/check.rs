@@ -65,12 +65,10 @@ pub struct Problem {
     pub file: String,
     /// Line and column from 1, where known.
     pub position: Option<(usize, usize)>,
-    /// The field, and the column within its text where that is known; empty for the file as a whole.
-    pub place: String,
-    /// What is wrong and how to mend it.
+    /// The field; empty for the document or the file as a whole.
+    pub path: String,
+    /// What is wrong and how to mend it; a few lines where it shows the place.
     pub message: String,
-    /// Lines of the source with carets, to be shown as they are.
-    pub snippet: Option<String>,
 }
 
 impl Report {
@@ -167,17 +165,14 @@ impl fmt::Display for Problem {
         if let Some((line, column)) = self.position {
             write!(f, ":{line}:{column}")?;
         }
-        if !self.place.is_empty() {
-            write!(f, "  {}", self.place)?;
+        if !self.path.is_empty() {
+            write!(f, "  {}", self.path)?;
         }
         f.write_str("\n")?;
         for line in self.message.lines() {
             writeln!(f, "   {line}")?;
         }
-        match &self.snippet {
-            Some(snippet) => writeln!(f, "{snippet}"),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -229,40 +224,35 @@ ok: 1 hook, 1 alert, this node (6.12.107, BTF, fentry, kprobe, LSM)
 
     #[test]
     fn refused() {
-        let problem = Problem {
+        let problem = |position, path: &str, message: &str| Problem {
             file: "egress.yaml".into(),
-            position: Some((14, 19)),
-            place: "spec.kprobes[0].selectors[0].matchArgs[0].values[1]".into(),
-            message: "\"${PODCIDR}\" is not a network: replace the placeholder, for example with 10.244.0.0/16".into(),
-            snippet: None,
+            position,
+            path: path.into(),
+            message: message.into(),
         };
-        let rule = Problem {
-            file: "egress.yaml".into(),
-            position: Some((31, 15)),
-            place: "spec.alerts[0].rule, column 29: expected one of = !=, found \"=~\"".into(),
-            message: String::new(),
-            snippet: Some(
-                "   process_exec_process_binary =~ \"x\"\n                               ^^".into(),
-            ),
-        };
-        let whole = Problem {
-            file: "gone.yaml".into(),
-            position: None,
-            place: String::new(),
-            message: "cannot be read: No such file or directory".into(),
-            snippet: None,
-        };
-        let report = Report { problems: vec![problem, rule, whole], ..Report::default() };
+        let network = problem(
+            Some((14, 19)),
+            "spec.kprobes[0].selectors[0].matchArgs[0].values[1]",
+            "\"${PODCIDR}\" is not a network: replace the placeholder, for example with 10.244.0.0/16",
+        );
+        let rule = problem(
+            Some((31, 15)),
+            "spec.alerts[0].rule",
+            "column 29: expected one of = !=, found \"=~\"\nprocess_exec_process_binary =~ \"x\"\n                            ^^",
+        );
+        let whole = problem(None, "", "cannot be read: No such file or directory");
+        let report = Report { problems: vec![network, rule, whole], ..Report::default() };
         assert!(report.is_refused());
         assert_eq!(
             report.to_string(),
             "\
 egress.yaml:14:19  spec.kprobes[0].selectors[0].matchArgs[0].values[1]
    \"${PODCIDR}\" is not a network: replace the placeholder, for example with 10.244.0.0/16
-egress.yaml:31:15  spec.alerts[0].rule, column 29: expected one of = !=, found \"=~\"
+egress.yaml:31:15  spec.alerts[0].rule
+   column 29: expected one of = !=, found \"=~\"
    process_exec_process_binary =~ \"x\"
                                ^^
-gone.yaml
+egress.yaml
    cannot be read: No such file or directory
 refused: 3 errors
 "

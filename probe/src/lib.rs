@@ -14,5 +14,6 @@ pub mod kernel;
 pub mod loader;
 pub mod planner;
 pub mod policy;
+pub mod privileges;
 pub mod process_cache;
 pub mod sensor;
