@@ -7,6 +7,7 @@ use std::fmt;
 use hook_text::counted;
 
 pub mod hook_text;
+pub mod node;
 
 /// Everything `check` found out.
 #[derive(Debug, Default)]

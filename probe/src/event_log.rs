@@ -1,15 +1,15 @@
 //! The event log: Tetragon's JSON lines in a file of bounded size, for log agents and for people.
 //!
 //! `events.log` is written; when it is full it becomes `events.log.1`, what was `.1` becomes `.2`, and so
-//! on. A full or broken disk costs events of the log, counted, and nothing else: [`writer`] keeps the
-//! file off the path of the events.
+//! on. A full or broken disk costs events of the log, counted, and nothing else: a
+//! [`crate::line_writer::LineWriter`] keeps the file off the path of the events.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-pub mod writer;
+use crate::line_writer::{LineSink, count_lines};
 
 /// Tetragon's own limit for a file, 10 MB.
 pub const DEFAULT_MAX_SIZE_BYTES: u64 = 10_000_000;
@@ -79,31 +79,6 @@ impl EventLog {
         Ok(Self { options, current: Some(current), failing: None })
     }
 
-    /// Appends whole lines and returns how many of them were lost. Says once that writing fails, and
-    /// once that it works again; each call tries anew.
-    pub fn append(&mut self, lines: &[u8]) -> u64 {
-        let mut rest = lines;
-        let lost = match self.write_all(&mut rest) {
-            Ok(()) => 0,
-            Err(error) => {
-                let lost = count_lines(rest);
-                if self.failing.is_none() {
-                    tracing::error!(path = %self.options.path.display(), %error,
-                        "Cannot write the event log: events are missing from it until this is mended; shipping and alerts go on");
-                }
-                *self.failing.get_or_insert(0) += lost;
-                lost
-            }
-        };
-        if lost == 0
-            && !lines.is_empty()
-            && let Some(missing) = self.failing.take()
-        {
-            tracing::info!(path = %self.options.path.display(), missing, "Writing the event log again");
-        }
-        lost
-    }
-
     /// Takes what was written off the front of `rest`.
     fn write_all(&mut self, rest: &mut &[u8]) -> io::Result<()> {
         self.reopen_if_moved()?;
@@ -155,6 +130,33 @@ impl EventLog {
             std::fs::rename(rotated(path, number), rotated(path, number + 1))?;
         }
         std::fs::rename(path, rotated(path, 1))
+    }
+}
+
+impl LineSink for EventLog {
+    /// Appends whole lines and returns how many of them were lost. Says once that writing fails, and
+    /// once that it works again; each call tries anew.
+    fn append(&mut self, lines: &[u8]) -> u64 {
+        let mut rest = lines;
+        let lost = match self.write_all(&mut rest) {
+            Ok(()) => 0,
+            Err(error) => {
+                let lost = count_lines(rest);
+                if self.failing.is_none() {
+                    tracing::error!(path = %self.options.path.display(), %error,
+                        "Cannot write the event log: events are missing from it until this is mended; shipping and alerts go on");
+                }
+                *self.failing.get_or_insert(0) += lost;
+                lost
+            }
+        };
+        if lost == 0
+            && !lines.is_empty()
+            && let Some(missing) = self.failing.take()
+        {
+            tracing::info!(path = %self.options.path.display(), missing, "Writing the event log again");
+        }
+        lost
     }
 }
 
@@ -226,11 +228,6 @@ fn last_line_end(bytes: &[u8]) -> usize {
 
 fn first_line(lines: &[u8]) -> usize {
     lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |at| at + 1)
-}
-
-/// A last line without its newline counts as well.
-fn count_lines(lines: &[u8]) -> u64 {
-    lines.split_inclusive(|byte| *byte == b'\n').count() as u64
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::event::{Body, Event, Exit, Kprobe, Process, SockValue, Value};
 pub mod quote;
 
 /// Writes compact lines of one node's events.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CompactEncoder {
     node: String,
     colors: bool,

@@ -6,4 +6,4 @@ pub mod names;
 pub mod rfc3339;
 
 #[cfg(test)]
-mod recorded;
+pub(crate) mod recorded;

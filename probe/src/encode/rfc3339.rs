@@ -8,7 +8,7 @@ const SECONDS_PER_DAY: i64 = 86_400;
 const SECOND_TEXT_LEN: usize = 19;
 
 /// Writes timestamps; remembers the last second, because the events of a busy node share it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rfc3339 {
     second: i64,
     text: [u8; SECOND_TEXT_LEN],

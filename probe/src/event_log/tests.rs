@@ -5,15 +5,6 @@ use std::process::Command;
 
 use super::*;
 
-impl EventLog {
-    /// A log over a file that is already open.
-    pub(super) fn over_file(file: File, options: EventLogOptions) -> Self {
-        let found = file.metadata().unwrap();
-        let current = Current { file, size: 0, identity: (found.dev(), found.ino()) };
-        Self { options, current: Some(current), failing: None }
-    }
-}
-
 struct Fixture {
     dir: tempfile::TempDir,
 }
