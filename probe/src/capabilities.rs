@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::bpf::trial::{OpenTrialSkel, TrialSkel, TrialSkelBuilder};
 
+pub mod text;
+
 /// Whether a class of programs works here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -3,7 +3,7 @@
 //! The shapes follow Tetragon's export schema; `encode` writes them. Strings are already valid UTF-8
 //! (kernel bytes pass a lossy conversion in `sensor`).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -80,6 +80,29 @@ pub struct Process {
     pub refcnt: u32,
     /// The pod, once associated (cluster mode).
     pub pod: Option<Arc<Pod>>,
+    /// The part of the JSON object that is the same in all events, rendered at first use.
+    ///
+    /// ## Warning
+    /// Change a process by changing a clone before it is shared: a clone starts with nothing rendered,
+    /// while a field changed in place after the first event would not be seen in the JSON.
+    pub json: RenderedOnce,
+}
+
+/// Text that is rendered at most once for the value it stands in; empty in a clone.
+#[derive(Debug, Default)]
+pub struct RenderedOnce(OnceLock<Box<str>>);
+
+impl RenderedOnce {
+    /// The text; `render` makes it the first time.
+    pub fn get_or_render(&self, render: impl FnOnce() -> Box<str>) -> &str {
+        self.0.get_or_init(render)
+    }
+}
+
+impl Clone for RenderedOnce {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 /// The pod of a process.

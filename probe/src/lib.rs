@@ -5,10 +5,17 @@
 
 pub mod bpf;
 pub mod capabilities;
+pub mod check;
+pub mod cli;
+pub mod encode;
 pub mod event;
+pub mod event_log;
 pub mod kernel;
+pub mod line_writer;
 pub mod loader;
+pub mod local_output;
 pub mod planner;
 pub mod policy;
+pub mod privileges;
 pub mod process_cache;
 pub mod sensor;
