@@ -1,0 +1,302 @@
+//! Delivery of one batch: until the server has it, or it is known that the server never takes it.
+
+use super::backoff::Backoff;
+use super::batch::{Batch, Packer};
+use super::client::{Answer, Client, Encoding};
+use super::stats::{ShipState, Stats};
+use crate::event::WallTime;
+use crate::spool::{Load, Spool};
+use reqwest::StatusCode;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Everything the delivery of one stream shares.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub client: Client,
+    pub spool: Spool<Batch>,
+    pub stats: Stats,
+    pub backoff: Backoff,
+    pub max_in_flight: usize,
+    /// Requests at a time: falls to one at any failure, grows with each success.
+    pub window: AtomicUsize,
+    pub packer: Mutex<Packer>,
+    pub encoding: EncodingChoice,
+    /// Turns true when the process is about to end: waits are cut short.
+    pub draining: watch::Receiver<bool>,
+    pub retention_days: Option<u32>,
+    pub origin: crate::encode::flatten::Origin,
+}
+
+/// zstd until proven otherwise: what the server takes is known by its first answers.
+#[derive(Debug, Default)]
+pub(super) struct EncodingChoice(AtomicU8);
+
+impl EncodingChoice {
+    const ASSUMED_ZSTD: u8 = 0;
+    const PROVEN_ZSTD: u8 = 1;
+    const IDENTITY: u8 = 2;
+
+    fn current(&self) -> Encoding {
+        if self.0.load(Relaxed) == Self::IDENTITY { Encoding::Identity } else { Encoding::Zstd }
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.load(Relaxed) == Self::ASSUMED_ZSTD
+    }
+
+    fn proven(&self, encoding: Encoding) {
+        let proof = match encoding {
+            Encoding::Zstd => Self::PROVEN_ZSTD,
+            Encoding::Identity => Self::IDENTITY,
+        };
+        let _ = self.0.compare_exchange(Self::ASSUMED_ZSTD, proof, Relaxed, Relaxed);
+    }
+}
+
+/// How one batch ended.
+enum Settled {
+    Accepted { wire_bytes: usize },
+    /// Too large or with something bad inside: its halves may do better.
+    Split { cause: &'static str, why: String },
+}
+
+/// A part that breaks the connection this often is tried in halves: a server that refuses a large body may
+/// close before its answer is read.
+const RESETS_BEFORE_SPLIT: u32 = 3;
+/// While held, how often changed credentials are looked for.
+const CREDENTIAL_POLL: Duration = Duration::from_secs(1);
+/// The longest wait when the process is about to end.
+const DRAIN_PAUSE: Duration = Duration::from_millis(100);
+/// The words of a stream that went over its number of columns; it refuses every row from then on.
+const COLUMN_LIMIT: &str = "exceeds the permissible limit";
+
+/// Prepares the stream, then delivers until the queue is closed and empty.
+pub(super) async fn run(link: Arc<Link>) {
+    link.prepare().await;
+    let mut in_flight = JoinSet::new();
+    loop {
+        while in_flight.len() >= link.window.load(Relaxed) {
+            in_flight.join_next().await;
+        }
+        let Some(lease) = link.spool.next().await else { break };
+        let link = link.clone();
+        in_flight.spawn(async move {
+            link.deliver(&lease.batch).await;
+            link.spool.ack(lease);
+            link.show_queue();
+        });
+    }
+    while in_flight.join_next().await.is_some() {}
+}
+
+impl Link {
+    pub fn show_queue(&self) {
+        let usage = self.spool.usage();
+        self.stats.queue_bytes.set(i64::try_from(usage.bytes).unwrap_or(i64::MAX));
+        self.stats.queue_rows.set(i64::try_from(usage.rows).unwrap_or(i64::MAX));
+    }
+
+    async fn deliver(&self, batch: &Batch) {
+        let mut parts = vec![batch.clone()];
+        while let Some(part) = parts.pop() {
+            match self.settle(&part).await {
+                Settled::Accepted { wire_bytes } => {
+                    self.stats.delivered(part.rows(), part.raw_bytes, wire_bytes, since(part.oldest()));
+                    self.widen();
+                }
+                Settled::Split { cause, why } => match self.halves(&part) {
+                    Some([first, second]) => parts.extend([second, first]),
+                    None => self.bury(&part, cause, &why),
+                },
+            }
+        }
+    }
+
+    fn halves(&self, part: &Batch) -> Option<[Batch; 2]> {
+        let mut packer = self.packer.lock().unwrap_or_else(PoisonError::into_inner);
+        part.halves(&mut packer).unwrap_or_else(|error| {
+            tracing::error!(%error, "A batch cannot be split");
+            None
+        })
+    }
+
+    /// A row the server will never take: counted, and the first one told, by its id and never by its content.
+    fn bury(&self, part: &Batch, cause: &'static str, why: &str) {
+        self.stats.dropped(cause, part.rows());
+        let row = part.unpack().unwrap_or_default();
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&row).unwrap_or_default();
+        let told = |column: &str| rows.first().and_then(|r| r[column].as_str()).unwrap_or("?").to_owned();
+        let (event_type, event_id) = (told("event_type"), told("event_id"));
+        let reason = format!("{why} ({event_type} {event_id}, {} bytes)", row.len());
+        if self.stats.refused(&reason) {
+            let stream = self.client.stream();
+            tracing::error!(stream, "The server refused an event for good: {reason}; more are only counted");
+        }
+    }
+
+    /// Sends one part until it is clear what becomes of it.
+    async fn settle(&self, part: &Batch) -> Settled {
+        let mut failures = 0;
+        let mut resets = 0;
+        loop {
+            let (answer, wire_bytes) = self.send(part).await;
+            let answer = match answer {
+                Answer::NoStream => match self.create_and_seed().await {
+                    Ok(()) => continue,
+                    Err(answer) => answer,
+                },
+                answer => answer,
+            };
+            match answer {
+                Answer::Accepted => return Settled::Accepted { wire_bytes },
+                Answer::TooLarge(text) => {
+                    return Settled::Split { cause: "too_large", why: format!("answered 413: {text}") };
+                }
+                Answer::Rejected { text, .. } if text.contains(COLUMN_LIMIT) => {
+                    failures += 1;
+                    self.wait_out(self.over_columns(&text), failures).await;
+                }
+                Answer::Rejected { status, text } => {
+                    let why = format!("answered {}: {text}", status.as_u16());
+                    return Settled::Split { cause: "refused", why };
+                }
+                Answer::Reset(_) if resets == 0 => {
+                    // Most likely an idle connection that the server closed as we wrote.
+                    resets += 1;
+                    self.stats.retried("reset");
+                }
+                Answer::Reset(why) if resets >= RESETS_BEFORE_SPLIT && part.rows > 1 => {
+                    return Settled::Split { cause: "too_large", why };
+                }
+                answer => {
+                    if matches!(answer, Answer::Reset(_)) {
+                        resets += 1;
+                    }
+                    failures += 1;
+                    self.wait_out(answer, failures).await;
+                }
+            }
+        }
+    }
+
+    /// One request; where the server has not shown yet that it reads zstd, a rejection is tried again without.
+    async fn send(&self, part: &Batch) -> (Answer, usize) {
+        let encoding = self.encoding.current();
+        let (answer, wire_bytes) = self.send_as(part, encoding).await;
+        let Answer::Rejected { status, text } = answer else {
+            if matches!(answer, Answer::Accepted) {
+                self.encoding.proven(encoding);
+            }
+            return (answer, wire_bytes);
+        };
+        if encoding == Encoding::Zstd && self.encoding.is_open() {
+            let (plain, wire_bytes) = self.send_as(part, Encoding::Identity).await;
+            if matches!(plain, Answer::Accepted) {
+                self.encoding.proven(Encoding::Identity);
+                let stream = self.client.stream();
+                tracing::warn!(stream, "The server does not read zstd; sending without compression");
+                return (plain, wire_bytes);
+            }
+        }
+        (Answer::Rejected { status, text }, wire_bytes)
+    }
+
+    async fn send_as(&self, part: &Batch, encoding: Encoding) -> (Answer, usize) {
+        let body = match encoding {
+            Encoding::Zstd => part.body.clone(),
+            Encoding::Identity => match part.unpack() {
+                Ok(body) => body.into(),
+                Err(error) => {
+                    let status = StatusCode::BAD_REQUEST;
+                    return (Answer::Rejected { status, text: format!("damaged in memory: {error}") }, 0);
+                }
+            },
+        };
+        let wire_bytes = body.len();
+        (self.client.ingest(body, encoding).await, wire_bytes)
+    }
+
+    pub(super) async fn post(&self, part: &Batch) -> Answer {
+        self.send(part).await.0
+    }
+
+    fn over_columns(&self, text: &str) -> Answer {
+        Answer::Refused(format!(
+            "stream \"{}\" has more columns than the server allows; name another stream in target.parseable.stream ({text})",
+            self.client.stream()
+        ))
+    }
+
+    /// Tells of the failure and waits as it asks for.
+    pub(super) async fn wait_out(&self, answer: Answer, failures: u32) {
+        self.window.store(1, Relaxed);
+        let base = self.client.base();
+        match answer {
+            Answer::Unauthorized(why) => {
+                self.stats.retried("unauthorized");
+                self.stats.enter(ShipState::Held(format!("{base} {why}")));
+                self.pause_for_credentials(self.backoff.delay(failures, None)).await;
+            }
+            Answer::Refused(why) => {
+                self.stats.retried("refused");
+                self.stats.enter(ShipState::Held(format!("{base} {why}")));
+                self.pause(self.backoff.delay(failures, None)).await;
+            }
+            Answer::Retry { cause, why, after } => {
+                self.stats.retried(cause);
+                self.stats.enter(ShipState::Retrying(format!("{base} {why}")));
+                self.pause(self.backoff.delay(failures, after)).await;
+            }
+            Answer::Reset(why) => {
+                self.stats.retried("reset");
+                self.stats.enter(ShipState::Retrying(format!("{base} {why}")));
+                self.pause(self.backoff.delay(failures, None)).await;
+            }
+            Answer::Accepted | Answer::NoStream | Answer::TooLarge(_) | Answer::Rejected { .. } => {
+                self.stats.retried("other");
+                self.stats.enter(ShipState::Held(format!("{base} gave an unexpected answer: {answer:?}")));
+                self.pause(self.backoff.delay(failures, None)).await;
+            }
+        }
+    }
+
+    async fn pause(&self, delay: Duration) {
+        let mut draining = self.draining.clone();
+        if *draining.borrow_and_update() {
+            tokio::time::sleep(delay.min(DRAIN_PAUSE)).await;
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            _ = draining.changed() => {}
+        }
+    }
+
+    /// Ends early when a secret was mended.
+    async fn pause_for_credentials(&self, delay: Duration) {
+        let mut left = delay;
+        loop {
+            let step = left.min(CREDENTIAL_POLL);
+            self.pause(step).await;
+            left -= step;
+            if self.client.refresh_credentials() || left.is_zero() || *self.draining.borrow() {
+                return;
+            }
+        }
+    }
+
+    fn widen(&self) {
+        let grow = |window: usize| (window < self.max_in_flight).then_some(window + 1);
+        let _ = self.window.fetch_update(Relaxed, Relaxed, grow);
+    }
+}
+
+fn since(time: WallTime) -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let then = Duration::from_nanos(u64::try_from(time.0).unwrap_or(0));
+    now.saturating_sub(then)
+}

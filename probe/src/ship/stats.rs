@@ -1,0 +1,215 @@
+//! What one stream's shipping counts and how it stands.
+
+use crate::metrics::{Metrics, StreamCause, StreamLabel};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How shipping to a stream stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ShipState {
+    /// The stream is being looked at, created or seeded; nothing was refused so far.
+    Preparing,
+    Delivering,
+    /// The server or the way to it is in trouble; goes on by itself.
+    Retrying(String),
+    /// Nothing is accepted until somebody mends what the text says; goes on by itself after that.
+    Held(String),
+}
+
+/// What became of the rows of one stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShipSummary {
+    pub url: String,
+    pub stream: String,
+    /// Rows handed in.
+    pub rows: u64,
+    /// Rows acknowledged.
+    pub delivered: u64,
+    /// Rows lost, by cause. With `delivered` it adds up to `rows`.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Requests acknowledged.
+    pub batches: u64,
+    /// Requests that were repeated.
+    pub retries: u64,
+    /// JSON bytes acknowledged.
+    pub raw_bytes: u64,
+    /// Body bytes acknowledged.
+    pub wire_bytes: u64,
+    /// The first reason the server gave for rows it will never take.
+    pub refusal: Option<String>,
+}
+
+impl std::fmt::Display for ShipSummary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { stream, url, rows, delivered, batches, retries, wire_bytes, .. } = self;
+        write!(f, "shipped {delivered} of {rows} events to stream {stream} of {url}: {batches} batches, ")?;
+        match wire_bytes.checked_div(*delivered) {
+            Some(each) => write!(f, "{each} bytes an event on the wire")?,
+            None => write!(f, "nothing on the wire")?,
+        }
+        if *retries > 0 {
+            write!(f, ", {retries} retries")?;
+        }
+        for (cause, rows) in &self.dropped {
+            write!(f, "\ndropped {rows} events of stream {stream}: {cause}")?;
+        }
+        if let Some(refusal) = &self.refusal {
+            write!(f, "\nrefused by the server: {refusal}")?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) struct Stats {
+    metrics: Arc<Metrics>,
+    label: StreamLabel,
+    shipped: Counter,
+    batches: Counter,
+    raw_bytes: Counter,
+    wire_bytes: Counter,
+    latency: Histogram,
+    held: Gauge,
+    pub queue_bytes: Gauge,
+    pub queue_rows: Gauge,
+    pub rows: AtomicU64,
+    tally: Mutex<ShipSummary>,
+    state: Mutex<Standing>,
+}
+
+struct Standing {
+    state: ShipState,
+    since: Instant,
+    logged: Option<Instant>,
+}
+
+/// A changing text of one trouble is not told more often than this.
+const REPEAT_LOG: Duration = Duration::from_secs(30);
+
+impl Stats {
+    pub fn new(metrics: &Arc<Metrics>, url: &str, stream: &str) -> Self {
+        let label = StreamLabel { stream: stream.to_owned() };
+        let m = metrics;
+        Self {
+            shipped: m.shipped.get_or_create_owned(&label),
+            batches: m.batches.get_or_create_owned(&label),
+            raw_bytes: m.raw_bytes.get_or_create_owned(&label),
+            wire_bytes: m.wire_bytes.get_or_create_owned(&label),
+            latency: m.ship_latency.get_or_create_owned(&label),
+            held: m.held.get_or_create_owned(&label),
+            queue_bytes: m.queue_bytes.get_or_create_owned(&label),
+            queue_rows: m.queue_rows.get_or_create_owned(&label),
+            rows: AtomicU64::new(0),
+            tally: Mutex::new(ShipSummary {
+                url: url.to_owned(),
+                stream: stream.to_owned(),
+                ..ShipSummary::default()
+            }),
+            state: Mutex::new(Standing { state: ShipState::Preparing, since: Instant::now(), logged: None }),
+            metrics: metrics.clone(),
+            label,
+        }
+    }
+
+    pub fn delivered(&self, rows: u64, raw_bytes: usize, wire_bytes: usize, latency: Duration) {
+        let (raw_bytes, wire_bytes) = (raw_bytes as u64, wire_bytes as u64);
+        self.shipped.inc_by(rows);
+        self.batches.inc();
+        self.raw_bytes.inc_by(raw_bytes);
+        self.wire_bytes.inc_by(wire_bytes);
+        self.latency.observe(latency.as_secs_f64());
+        self.tally(|t| {
+            t.delivered += rows;
+            t.batches += 1;
+            t.raw_bytes += raw_bytes;
+            t.wire_bytes += wire_bytes;
+        });
+        self.enter(ShipState::Delivering);
+    }
+
+    pub fn dropped(&self, cause: &'static str, rows: u64) {
+        if rows > 0 {
+            self.metrics.dropped.get_or_create(&self.label_for(cause)).inc_by(rows);
+            self.tally(|t| *t.dropped.entry(cause).or_default() += rows);
+        }
+    }
+
+    /// `true` the first time: that one is to be logged.
+    pub fn refused(&self, reason: &str) -> bool {
+        self.tally(|t| {
+            let first = t.refusal.is_none();
+            t.refusal.get_or_insert_with(|| reason.to_owned());
+            first
+        })
+    }
+
+    pub fn retried(&self, cause: &'static str) {
+        self.metrics.retries.get_or_create(&self.label_for(cause)).inc();
+        self.tally(|t| t.retries += 1);
+    }
+
+    /// Takes the new state and tells of the change, once.
+    pub fn enter(&self, next: ShipState) {
+        let mut standing = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if standing.state == next {
+            return;
+        }
+        let now = Instant::now();
+        let kind_changed = std::mem::discriminant(&standing.state) != std::mem::discriminant(&next);
+        let silent = standing.logged.is_some_and(|at| now - at < REPEAT_LOG);
+        let lasted = now - standing.since;
+        let stream = &self.label.stream;
+        match &next {
+            ShipState::Preparing => {}
+            ShipState::Delivering if standing.state == ShipState::Preparing => {
+                tracing::debug!(stream, "Delivering");
+            }
+            ShipState::Delivering => {
+                tracing::info!(stream, after_seconds = lasted.as_secs(), "Delivering again");
+            }
+            ShipState::Retrying(why) if kind_changed || !silent => {
+                tracing::warn!(stream, "{why}; events are kept and sent again");
+            }
+            ShipState::Held(why) if kind_changed || !silent => {
+                tracing::error!(stream, "{why}; events are kept until then");
+            }
+            ShipState::Retrying(_) | ShipState::Held(_) => {}
+        }
+        if kind_changed {
+            standing.since = now;
+        }
+        if kind_changed || !silent {
+            standing.logged = Some(now);
+        }
+        self.held.set(i64::from(matches!(next, ShipState::Held(_))));
+        standing.state = next;
+    }
+
+    pub fn state(&self) -> ShipState {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).state.clone()
+    }
+
+    /// The tally so far; what is neither delivered nor dropped is under way.
+    pub fn summary(&self) -> ShipSummary {
+        let rows = self.rows.load(Relaxed);
+        self.tally(|t| ShipSummary { rows, ..t.clone() })
+    }
+
+    fn label_for(&self, cause: &'static str) -> StreamCause {
+        StreamCause { stream: self.label.stream.clone(), cause }
+    }
+
+    fn tally<T>(&self, f: impl FnOnce(&mut ShipSummary) -> T) -> T {
+        f(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl std::fmt::Debug for Stats {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stats").field("stream", &self.label.stream).finish_non_exhaustive()
+    }
+}
