@@ -216,7 +216,8 @@ fn boundary(body: &[u8]) -> Option<usize> {
     let middle = body.len() / 2;
     let at = |from: usize, window: &[u8]| (window == SEPARATOR).then_some(from);
     let after = body[middle..].windows(2).enumerate().find_map(|(i, w)| at(middle + i, w));
-    let before = body[..middle].windows(2).enumerate().rev().find_map(|(i, w)| at(i, w));
+    // One byte more, for the separator that the middle itself parts.
+    let before = body[..body.len().min(middle + 1)].windows(2).enumerate().rev().find_map(|(i, w)| at(i, w));
     match (before, after) {
         (Some(before), Some(after)) if middle - before < after - middle => Some(before),
         (before, after) => after.or(before),
@@ -289,6 +290,17 @@ mod tests {
             }
         }
         assert_eq!(singles, rows);
+    }
+
+    #[test]
+    fn two_rows_part_wherever_the_middle_falls() {
+        let mut packer = Packer::new(1).unwrap();
+        for (left, right) in (1..30).flat_map(|l| (1..30).map(move |r| (l, r))) {
+            let rows = ["l".repeat(left), "r".repeat(right)];
+            let batch = packer.pack(&batch_of(&[&rows[0], &rows[1]])).unwrap();
+            let halves = batch.halves(&mut packer).unwrap().unwrap();
+            assert_eq!([rows_in(&halves[0]), rows_in(&halves[1])], [[rows[0].clone()], [rows[1].clone()]]);
+        }
     }
 
     #[test]
