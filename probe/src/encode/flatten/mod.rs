@@ -34,7 +34,7 @@ use columns::{
 };
 pub use columns::{Column, ColumnType};
 use row::Cell;
-pub use row::{Row, Value, close};
+pub use row::{Row, close};
 pub use seed::{SEED_EVENT_TYPE, seed_rows};
 use std::io::Write as _;
 

@@ -2,14 +2,7 @@
 
 use super::columns::{Column, ColumnType};
 use crate::encode::json::text;
-
-/// A value as the matcher sees it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value<'a> {
-    Text(&'a str),
-    Number(f64),
-    Bool(bool),
-}
+use securitywatch_api::rule::{self, Value};
 
 /// One event (or seed) as scalar columns. Absent values have no cell: never a null, never an empty time.
 #[derive(Debug, Default)]
@@ -160,6 +153,12 @@ impl<'a> Row<'a> {
         let from = self.text.len();
         f(&mut self.text);
         (from, self.text.len())
+    }
+}
+
+impl rule::Row for Row<'_> {
+    fn get(&self, column: &str) -> Option<Value<'_>> {
+        self.value(column)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::{Action, Container, Hook};
+use securitywatch_api::rule::Value;
 use serde_json::{Map, Value as Json};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
