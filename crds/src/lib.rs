@@ -6,7 +6,7 @@ pub mod compile;
 pub mod crd;
 pub mod document;
 pub mod field;
-mod nearest;
+pub mod nearest;
 pub mod policy;
 pub mod rule;
 pub mod secret;

@@ -3,6 +3,7 @@
 //! Data goes one way: `sensor` -> `process_cache` -> `encode` -> `ship` and `alert`. Policies go the
 //! other way, from the document into the kernel: `policy` -> `planner` -> `loader` -> `bpf`.
 
+pub mod alert;
 pub mod bpf;
 pub mod capabilities;
 pub mod check;
@@ -15,6 +16,7 @@ pub mod line_writer;
 pub mod loader;
 pub mod local_output;
 pub mod metrics;
+pub mod output;
 pub mod planner;
 pub mod policy;
 pub mod privileges;

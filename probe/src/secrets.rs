@@ -1,32 +1,10 @@
 //! Secrets from files laid out like a mounted Secret: `DIR/NAME/KEY`.
 
+use securitywatch_api::secret::Secret;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-
-/// A secret's text. `Debug` shows nothing and there is no `Display`: showing one takes an explicit [`Secret::expose`].
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    #[must_use]
-    pub const fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text itself: for the wire, never for a log.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret")
-    }
-}
 
 /// Why a secret cannot be had; each message says what to create.
 #[derive(Debug, thiserror::Error)]

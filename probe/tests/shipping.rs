@@ -34,7 +34,7 @@ fn settings() -> ShipSettings {
 }
 
 fn target(url: &str) -> Target {
-    Target { url: url.to_owned(), stream: "demo".into(), retention_days: None, credentials: Credentials::None }
+    Target { url: url.to_owned(), stream: "demo".into(), retention_days: None, credentials: Credentials::None, management: None }
 }
 
 fn start(target: &Target, settings: ShipSettings) -> Shipper {

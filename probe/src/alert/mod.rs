@@ -31,15 +31,17 @@
 //! An answer other than 2xx, or none, is tried again: 408, 429, 5xx and transport errors up to five times with growing
 //! random waits, anything else once more and only if the secret with the URL was changed meanwhile.
 
+mod arm;
 mod body;
 mod call;
 mod engine;
 mod notify;
 mod repeat;
 
+pub use arm::{ArmError, arm, judge};
 pub use call::{AlertReport, Outcome};
-pub use engine::{AlertEngine, AlertSummary, Hook, StartError};
-pub use notify::NotifySettings;
+pub use engine::{AlertEngine, AlertSummary, ReportHook, WatchAlerts};
+pub use notify::{NotifyError, NotifySettings};
 
 use crate::secrets::SecretFile;
 use securitywatch_api::rule::{Matcher, Template};

@@ -4,7 +4,7 @@ use crate::secrets::{SecretError, SecretFile, Secrets};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Where a watch's events go.
@@ -15,7 +15,10 @@ pub struct Target {
     pub stream: String,
     /// Whole days, at least 1; set on the stream where given.
     pub retention_days: Option<u32>,
+    /// For sending events.
     pub credentials: Credentials,
+    /// For looking at the stream, creating it and its retention; `None` uses the others for that too.
+    pub management: Option<Credentials>,
 }
 
 /// How to authenticate; the files are followed when they change.
@@ -147,6 +150,14 @@ pub(super) struct Client {
     base: String,
     stream: String,
     credentials: Mutex<Credentials>,
+    management: Option<Mutex<Credentials>>,
+}
+
+/// Which account a request is made with.
+#[derive(Debug, Clone, Copy)]
+enum Account {
+    Ingest,
+    Management,
 }
 
 impl Client {
@@ -165,6 +176,7 @@ impl Client {
             base: target.url.trim_end_matches('/').to_owned(),
             stream: target.stream.clone(),
             credentials: Mutex::new(target.credentials.clone()),
+            management: target.management.clone().map(Mutex::new),
         })
     }
 
@@ -178,29 +190,43 @@ impl Client {
 
     /// Reads the credentials' files again; `true` when they are others now.
     pub fn refresh_credentials(&self) -> bool {
-        let mut credentials = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
-        credentials.refresh().unwrap_or_else(|error| {
-            tracing::debug!(%error, "Credentials are not readable; the old ones stay");
-            false
-        })
+        let accounts = [Some(&self.credentials), self.management.as_ref()];
+        let refresh = |account: &Mutex<Credentials>| {
+            let mut account = account.lock().unwrap_or_else(PoisonError::into_inner);
+            account.refresh().unwrap_or_else(|error| {
+                tracing::debug!(%error, "Credentials are not readable; the old ones stay");
+                false
+            })
+        };
+        // Both are looked at, whatever the first one says.
+        accounts.into_iter().flatten().map(refresh).fold(false, |any, changed| any | changed)
+    }
+
+    fn account(&self, account: Account) -> MutexGuard<'_, Credentials> {
+        let credentials = match (account, &self.management) {
+            (Account::Management, Some(management)) => management,
+            _ => &self.credentials,
+        };
+        credentials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ingests one batch. `body` is a JSON array with at least one row: an empty one can end the server's process.
     pub async fn ingest(&self, body: Bytes, encoding: Encoding) -> Answer {
-        let mut request = self.request(Method::POST, "").header(CONTENT_TYPE, "application/json");
+        let account = Account::Ingest;
+        let mut request = self.request(account, Method::POST, "").header(CONTENT_TYPE, "application/json");
         if encoding == Encoding::Zstd {
             request = request.header(CONTENT_ENCODING, "zstd");
         }
         match request.body(body).send().await {
-            Ok(response) => self.sort(response).await,
+            Ok(response) => self.sort(account, response).await,
             Err(error) => transport(&error),
         }
     }
 
     /// Creates the stream; one that exists is as good.
     pub async fn create(&self) -> Answer {
-        match self.request(Method::PUT, "").send().await {
-            Ok(response) => match self.sort(response).await {
+        match self.request(Account::Management, Method::PUT, "").send().await {
+            Ok(response) => match self.sort(Account::Management, response).await {
                 Answer::Rejected { text, .. } if text.contains("already exists") => Answer::Accepted,
                 answer => answer,
             },
@@ -224,28 +250,27 @@ impl Client {
             "action": "delete",
             "duration": format!("{days}d"),
         }]);
-        let request = self.request(Method::PUT, "/retention").header(CONTENT_TYPE, "application/json");
+        let request = self.request(Account::Management, Method::PUT, "/retention").header(CONTENT_TYPE, "application/json");
         match request.body(body.to_string()).send().await {
-            Ok(response) => self.sort(response).await,
+            Ok(response) => self.sort(Account::Management, response).await,
             Err(error) => transport(&error),
         }
     }
 
     async fn get(&self, path: &str) -> Result<serde_json::Value, Answer> {
-        let response = self.request(Method::GET, path).send().await.map_err(|e| transport(&e))?;
+        let response = self.request(Account::Management, Method::GET, path).send().await.map_err(|e| transport(&e))?;
         if response.status() == StatusCode::OK && !is_html(&response) {
             return response.json().await.map_err(|error| transport(&error));
         }
-        Err(self.sort(response).await)
+        Err(self.sort(Account::Management, response).await)
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    fn request(&self, account: Account, method: Method, path: &str) -> RequestBuilder {
         let url = format!("{}/api/v1/logstream/{}{path}", self.base, self.stream);
-        let credentials = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
-        credentials.apply(self.http.request(method, url))
+        self.account(account).apply(self.http.request(method, url))
     }
 
-    async fn sort(&self, response: Response) -> Answer {
+    async fn sort(&self, account: Account, response: Response) -> Answer {
         let status = response.status();
         let after = retry_after(&response);
         if status.is_success() && !is_html(&response) {
@@ -260,8 +285,7 @@ impl Client {
         let text = excerpt(response).await;
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                let credentials = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
-                Answer::Unauthorized(credentials.blame(status))
+                Answer::Unauthorized(self.account(account).blame(status))
             }
             StatusCode::NOT_FOUND => Answer::NoStream,
             StatusCode::PAYLOAD_TOO_LARGE => Answer::TooLarge(text),

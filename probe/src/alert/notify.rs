@@ -1,0 +1,265 @@
+//! Calls a receiver: one task for each target, so that a dead one delays no other.
+
+use super::body;
+use super::call::{AlertReport, Call, Outcome};
+use super::engine::ReportHook;
+use super::{Endpoint, Login, Receiver};
+use crate::event::WallTime;
+use crate::metrics::{Metrics, NotificationLabel};
+use crate::ship::{Backoff, root_cause};
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{RequestBuilder, StatusCode};
+use securitywatch_api::secret::SecretUrl;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+/// How receivers are called.
+#[derive(Debug, Clone, Copy)]
+pub struct NotifySettings {
+    pub connect_timeout: Duration,
+    /// From sending to the end of the answer's head.
+    pub timeout: Duration,
+    pub attempts: u32,
+    pub backoff: Backoff,
+}
+
+impl Default for NotifySettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(10),
+            attempts: 5,
+            backoff: Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(10) },
+        }
+    }
+}
+
+/// HTTP could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up HTTP for alerts: {0}")]
+pub struct NotifyError(#[from] reqwest::Error);
+
+/// The two ways to look at certificates.
+#[derive(Debug, Clone)]
+pub(super) struct HttpClients {
+    checking: reqwest::Client,
+    trusting: reqwest::Client,
+}
+
+impl HttpClients {
+    pub fn new(settings: &NotifySettings) -> Result<Self, NotifyError> {
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("securitywatch-probe/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(settings.connect_timeout)
+                .timeout(settings.timeout)
+                .pool_idle_timeout(Duration::from_secs(3))
+                .redirect(reqwest::redirect::Policy::none())
+        };
+        Ok(Self {
+            checking: builder().build()?,
+            trusting: builder().tls_danger_accept_invalid_certs(true).build()?,
+        })
+    }
+}
+
+/// Calls waiting for one target. A dead receiver and a message that differs every time could fill any queue.
+pub(super) const QUEUE: usize = 256;
+/// Calls to one target at a time.
+const IN_FLIGHT: usize = 4;
+
+/// One target's end of the wire.
+pub(super) struct Notifier {
+    pub receiver: Mutex<Receiver>,
+    pub http: HttpClients,
+    pub settings: NotifySettings,
+    pub metrics: Arc<Metrics>,
+    pub on_report: ReportHook,
+}
+
+/// What an attempt came to.
+enum Attempt {
+    Done(StatusCode),
+    /// May work later.
+    Again { reason: String, after: Option<Duration> },
+    /// Will not work with this URL, body and login.
+    Hopeless(String),
+}
+
+/// Makes calls until the engine lets go of the other end.
+pub(super) async fn run(notifier: Arc<Notifier>, mut calls: mpsc::Receiver<Call>) {
+    let slots = Arc::new(Semaphore::new(IN_FLIGHT));
+    let mut running = JoinSet::new();
+    while let Some(call) = calls.recv().await {
+        // The semaphore is never closed.
+        let Ok(slot) = slots.clone().acquire_owned().await else { return };
+        while running.try_join_next().is_some() {}
+        let notifier = notifier.clone();
+        running.spawn(async move {
+            notifier.make(&call).await;
+            drop(slot);
+        });
+    }
+    while running.join_next().await.is_some() {}
+}
+
+impl Notifier {
+    async fn make(&self, call: &Call) {
+        let mut attempts = 0;
+        let outcome = loop {
+            attempts += 1;
+            let (reason, after) = match self.attempt(call).await {
+                Attempt::Done(status) => {
+                    break Outcome::Sent { status: status.as_u16(), latency: since(call.hit.time) };
+                }
+                Attempt::Hopeless(reason) if attempts > 1 || !self.refresh() => {
+                    break Outcome::Failed { reason, attempts };
+                }
+                Attempt::Hopeless(_) => continue,
+                Attempt::Again { reason, after } => (reason, after),
+            };
+            if attempts >= self.settings.attempts {
+                break Outcome::Failed { reason, attempts };
+            }
+            self.metrics.notification_retries.get_or_create(&self.label(call)).inc();
+            tokio::time::sleep(self.settings.backoff.delay(attempts, after)).await;
+        };
+        self.tell(call, outcome);
+    }
+
+    async fn attempt(&self, call: &Call) -> Attempt {
+        let request = match self.request(call) {
+            Ok(request) => request,
+            Err(problem) => return Attempt::Hopeless(format!("has no usable URL: it is {problem}")),
+        };
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Attempt::Again { reason: failure(error), after: None },
+        };
+        let status = response.status();
+        if status.is_success() {
+            return Attempt::Done(status);
+        }
+        let reason = format!("answered {}", status.as_u16());
+        let later = status.is_server_error()
+            || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+        if !later {
+            return Attempt::Hopeless(reason);
+        }
+        let after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
+        Attempt::Again { reason, after: after.map(Duration::from_secs) }
+    }
+
+    fn request(&self, call: &Call) -> Result<RequestBuilder, &'static str> {
+        let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut url = match receiver.url() {
+            Endpoint::Fixed(url) => url.expose().clone(),
+            Endpoint::File(file) => SecretUrl::parse(file.value().expose())?.expose().clone(),
+        };
+        let http = if receiver.skips_tls_check() { &self.http.trusting } else { &self.http.checking };
+        let (body, request) = match &*receiver {
+            Receiver::Webhook { headers, .. } => {
+                let request = http.post(url);
+                let headers = headers.iter();
+                (body::webhook(call), headers.fold(request, |r, (name, value)| r.header(name, value.expose())))
+            }
+            Receiver::Slack { .. } => (body::slack(call), http.post(url)),
+            Receiver::Alertmanager { login, .. } => {
+                if url.path() == "/" {
+                    url.set_path("/api/v2/alerts");
+                }
+                let request = http.post(url);
+                (body::alertmanager(call), login.iter().fold(request, |request, login| login.apply(request)))
+            }
+        };
+        Ok(request.header(CONTENT_TYPE, "application/json").body(body.to_string()))
+    }
+
+    /// Reads the secrets again; `true` when one is another now.
+    fn refresh(&self) -> bool {
+        let mut receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
+        receiver.refresh()
+    }
+
+    fn tell(&self, call: &Call, outcome: Outcome) {
+        let label = self.label(call);
+        match &outcome {
+            Outcome::Sent { latency, .. } => {
+                self.metrics.notifications.get_or_create(&label).inc();
+                if call.at_once {
+                    self.metrics.alert_latency.get_or_create(&label).observe(latency.as_secs_f64());
+                }
+            }
+            Outcome::Failed { reason, attempts } => {
+                self.metrics.notification_failures.get_or_create(&label).inc();
+                let who = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).describe();
+                let (alert, watch) = (&call.facts.name, &call.facts.watch);
+                tracing::error!(alert, watch, attempts, "An alert was not delivered: {who} {reason}");
+            }
+        }
+        (self.on_report)(&AlertReport {
+            watch: call.facts.watch.clone(),
+            alert: call.facts.name.clone(),
+            severity: call.facts.severity,
+            message: call.hit.message.clone(),
+            target: label.target,
+            call: call.number,
+            hits: call.hits,
+            outcome,
+        });
+    }
+
+    fn label(&self, call: &Call) -> NotificationLabel {
+        let target = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).kind();
+        NotificationLabel { watch: call.facts.watch.clone(), alert: call.facts.name.clone(), target }
+    }
+}
+
+impl Receiver {
+    fn refresh(&mut self) -> bool {
+        let (url, login) = match self {
+            Self::Webhook { url, .. } | Self::Slack { url } => (url, None),
+            Self::Alertmanager { url, login, .. } => (url, login.as_mut()),
+        };
+        let mut changed = match url {
+            // A file that cannot be read now leaves the old value in use.
+            Endpoint::File(file) => file.refresh().unwrap_or(false),
+            Endpoint::Fixed(_) => false,
+        };
+        if let Some(Login::File { username, password }) = login {
+            changed |= username.refresh().unwrap_or(false);
+            changed |= password.refresh().unwrap_or(false);
+        }
+        changed
+    }
+}
+
+impl Login {
+    fn apply(&self, request: RequestBuilder) -> RequestBuilder {
+        match self {
+            Self::File { username, password } => {
+                request.basic_auth(username.value().expose(), Some(password.value().expose()))
+            }
+            Self::Fixed { username, password } => request.basic_auth(username, Some(password.expose())),
+        }
+    }
+}
+
+/// Without the URL, which is a secret.
+fn failure(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    if error.is_timeout() {
+        "did not answer in time".to_owned()
+    } else if error.is_connect() {
+        format!("is not reachable: {}", root_cause(&error))
+    } else {
+        format!("closed the connection: {}", root_cause(&error))
+    }
+}
+
+fn since(time: WallTime) -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_nanos(u64::try_from(time.0).unwrap_or(0)))
+}
