@@ -218,3 +218,132 @@ fn no_backend(function: &str, path: FieldPath, caps: &Capabilities, prefer: Pref
     };
     Refusal { reason: "BackendUnavailable", path, message }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use std::collections::HashMap;
+
+    use securitywatch_api::policy::{Action, Arg, ArgKind, ReturnArg, Selector};
+
+    use super::*;
+    use crate::capabilities::Support;
+
+    struct Kernel(HashMap<&'static str, FunctionFacts>);
+
+    impl KernelFacts for Kernel {
+        fn function(&self, name: &str) -> Option<FunctionFacts> {
+            Some(self.0.get(name).copied().unwrap_or(FunctionFacts { symbols: 0, parameters: None }))
+        }
+        fn arch(&self) -> &str {
+            "x86_64"
+        }
+    }
+
+    fn kernel() -> Kernel {
+        let facts = |symbols, parameters| FunctionFacts { symbols, parameters };
+        Kernel(HashMap::from([
+            ("tcp_connect", facts(1, Some(1))),
+            ("security_file_permission", facts(1, Some(2))),
+            ("static_twice", facts(2, Some(1))),
+            ("not_in_btf", facts(1, None)),
+            ("__x64_sys_openat", facts(1, Some(1))),
+        ]))
+    }
+
+    fn caps(fentry: bool, kprobe: bool) -> Capabilities {
+        let support = |works| if works { Support::Yes } else { Support::No { reason: "load: no".into() } };
+        Capabilities {
+            kernel: "6.1".into(),
+            btf: Support::Yes,
+            lockdown: "none".into(),
+            cgroup: "v2".into(),
+            lifecycle: Support::Yes,
+            kprobe: support(kprobe),
+            fentry: support(fentry),
+            lsm: support(fentry),
+            fmod_ret: support(fentry),
+            raw_syscalls: Support::Yes,
+            uprobe: Support::Yes,
+        }
+    }
+
+    fn hook(target: HookTarget, returns: bool, sigkill: bool) -> Hook {
+        Hook {
+            path: FieldPath::root().field("spec").field("kprobes").index(0),
+            target,
+            message: None,
+            tags: Vec::new(),
+            args: vec![Arg { index: 0, kind: ArgKind::Nop, label: None }],
+            returns: returns.then_some(ReturnArg { kind: ArgKind::Int32, label: None }),
+            ignore_call_not_found: false,
+            selectors: vec![Selector { action: Action { sigkill, no_post: false }, ..Selector::default() }],
+        }
+    }
+
+    fn outcome(hook: Hook, caps: &Capabilities, prefer: Preference) -> Outcome {
+        let policy = Policy { name: "p".into(), hooks: vec![hook] };
+        plan(&policy, caps, prefer, &kernel()).remove(0).outcome
+    }
+
+    fn function(name: &str) -> HookTarget {
+        HookTarget::Function(name.into())
+    }
+
+    #[track_caller]
+    fn expect(hook: Hook, (fentry, kprobe): (bool, bool), backend: Backend) {
+        match outcome(hook, &caps(fentry, kprobe), Preference::Auto) {
+            Outcome::Attach { backend: chosen, .. } => assert_eq!(chosen, backend),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn refusal(hook: Hook, caps: &Capabilities, prefer: Preference) -> Refusal {
+        match outcome(hook, caps, prefer) {
+            Outcome::Refuse(refusal) => refusal,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_hook_gets_the_cheapest_backend_that_keeps_its_meaning() {
+        let tcp = || function("tcp_connect");
+        let openat = || HookTarget::Syscall("openat".into());
+        expect(hook(tcp(), false, false), (true, true), Backend::Fentry);
+        expect(hook(tcp(), true, false), (true, true), Backend::Fexit);
+        expect(hook(tcp(), true, true), (true, true), Backend::FentryFexit);
+        expect(hook(openat(), true, false), (true, true), Backend::FentryFexit);
+        expect(hook(tcp(), false, false), (false, true), Backend::Kprobe);
+        expect(hook(tcp(), true, false), (false, true), Backend::KprobeKretprobe);
+        expect(hook(function("not_in_btf"), false, false), (true, true), Backend::Kprobe);
+    }
+
+    #[test]
+    fn what_cannot_be_hooked_is_refused_with_its_reason() {
+        let (all, none) = (caps(true, true), caps(false, false));
+        let refused = |name: &str, caps| refusal(hook(function(name), false, false), caps, Preference::Auto);
+        let missing = refused("no_such_function", &all);
+        assert_eq!((missing.reason, missing.path.as_str()), ("FunctionNotFound", "spec.kprobes[0].call"));
+        assert!(missing.message.contains("ignore.callNotFound"), "{}", missing.message);
+        assert_eq!(refused("static_twice", &all).reason, "AmbiguousFunction");
+        assert_eq!(refused("tcp_connect", &none).reason, "BackendUnavailable");
+        let no_fallback = refusal(hook(function("not_in_btf"), false, false), &all, Preference::Fentry);
+        assert!(no_fallback.message.contains("BTF does not describe not_in_btf"), "{}", no_fallback.message);
+    }
+
+    #[test]
+    fn an_argument_the_function_does_not_have_is_refused() {
+        let mut hook = hook(function("tcp_connect"), false, false);
+        hook.args.push(Arg { index: 1, kind: ArgKind::Int32, label: None });
+        let refusal = refusal(hook, &caps(true, true), Preference::Auto);
+        assert_eq!((refusal.reason, refusal.path.as_str()), ("NoSuchArgument", "spec.kprobes[0].args[1].index"));
+    }
+
+    #[test]
+    fn a_missing_function_may_be_ignored() {
+        let mut hook = hook(function("no_such_function"), false, false);
+        hook.ignore_call_not_found = true;
+        assert_eq!(outcome(hook, &caps(true, true), Preference::Auto), Outcome::Skip);
+    }
+}

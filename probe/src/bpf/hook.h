@@ -59,6 +59,7 @@ struct filter {
 	__u8 negate;
 	__u8 ranges_len;
 	__u32 id; /* first four bytes of the filter's keys in the tries */
+	__u64 telltale; /* of texts: bit n is set if a value's telltale byte is n modulo 64 */
 	struct range ranges[MAX_RANGES];
 };
 

@@ -6,6 +6,9 @@ pub mod procfs;
 pub mod record;
 mod ring;
 mod seed;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
