@@ -66,6 +66,45 @@ pub fn file_name(definition: &CustomResourceDefinition) -> String {
     )
 }
 
+/// The schema of a watch's spec as files are checked by it: that of the CRD, without descriptions and
+/// rules, on one line.
+///
+/// It is checked in and compiled into the program, because generating it from the types takes a second
+/// of an unoptimised build and many more on an emulated CPU.
+///
+/// # Errors
+/// Only if the type cannot be written as JSON at all.
+pub fn document_schema() -> Result<String, serde_json::Error> {
+    let version = tidy(SecurityWatch::crd()).spec.versions.into_iter().next();
+    let root = version
+        .and_then(|version| version.schema?.open_api_v3_schema)
+        .unwrap_or_default();
+    let mut spec = serde_json::to_value(root)?["properties"]["spec"].take();
+    keep_checks(&mut spec);
+    Ok(format!("{spec}\n"))
+}
+
+fn keep_checks(schema: &mut Value) {
+    let Some(fields) = schema.as_object_mut() else {
+        return;
+    };
+    fields.remove("description");
+    fields.remove("x-kubernetes-validations");
+    for property in fields
+        .get_mut("properties")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flatten()
+    {
+        keep_checks(property.1);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if let Some(inner) = fields.get_mut(inner) {
+            keep_checks(inner);
+        }
+    }
+}
+
 /// The YAML text of a CRD, without the status that only the server writes.
 ///
 /// # Errors

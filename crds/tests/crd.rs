@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
+use std::sync::LazyLock;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use securitywatch_api::crd;
 use serde_json::Value;
 
@@ -10,26 +12,28 @@ use serde_json::Value;
 /// object together hold this many bytes.
 const ANNOTATION_BYTES: usize = 256 * 1024;
 
+/// Generating them takes its time.
+static DEFINITIONS: LazyLock<[CustomResourceDefinition; 3]> = LazyLock::new(crd::definitions);
+
+static SCHEMAS: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    let root = |definition: &CustomResourceDefinition| {
+        let schema = definition.spec.versions[0].schema.as_ref().unwrap();
+        serde_json::to_value(schema.open_api_v3_schema.as_ref().unwrap()).unwrap()
+    };
+    DEFINITIONS.iter().map(root).collect()
+});
+
 fn schema(definition: usize) -> Value {
-    let definition = &crd::definitions()[definition];
-    let version = &definition.spec.versions[0];
-    let root = version
-        .schema
-        .as_ref()
-        .unwrap()
-        .open_api_v3_schema
-        .as_ref()
-        .unwrap();
-    serde_json::to_value(root).unwrap()
+    SCHEMAS[definition].clone()
 }
 
 #[test]
 fn checked_in_files_are_what_the_types_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("yaml");
     let mut names = Vec::new();
-    for definition in crd::definitions() {
-        let name = crd::file_name(&definition);
-        let text = crd::to_yaml(&definition).unwrap();
+    for definition in &*DEFINITIONS {
+        let name = crd::file_name(definition);
+        let text = crd::to_yaml(definition).unwrap();
         let found = std::fs::read_to_string(folder.join(&name)).unwrap_or_default();
         assert!(
             found == text,
@@ -50,6 +54,16 @@ fn checked_in_files_are_what_the_types_say() {
     names.sort();
     found.sort();
     assert_eq!(found, names);
+}
+
+#[test]
+fn files_are_checked_by_the_same_schema() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/document/watch.schema.json");
+    let found = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        found == crd::document_schema().unwrap(),
+        "stale: cargo run -p securitywatch-api --bin crdgen"
+    );
 }
 
 /// Calls `visit` for each schema below `node`, with its path.
@@ -181,7 +195,7 @@ fn status_and_lists_can_be_owned_in_parts() {
         assert_eq!(conditions["x-kubernetes-list-type"], "map");
         assert_eq!(conditions["x-kubernetes-list-map-keys"][0], "type");
         assert!(
-            crd::definitions()[definition].spec.versions[0]
+            DEFINITIONS[definition].spec.versions[0]
                 .subresources
                 .as_ref()
                 .unwrap()
@@ -208,7 +222,9 @@ fn both_kinds_of_watch_share_one_schema() {
     // The description may name the kind.
     spec["description"] = watch["properties"]["spec"]["description"].clone();
     assert_eq!(*spec, watch["properties"]["spec"]);
-    let scopes = crd::definitions().map(|definition| definition.spec.scope);
+    let scopes = DEFINITIONS
+        .each_ref()
+        .map(|definition| definition.spec.scope.as_str());
     assert_eq!(scopes, ["Namespaced", "Cluster", "Cluster"]);
 }
 
@@ -223,7 +239,7 @@ fn kubectl_finds_and_shows_the_kinds() {
             vec!["Ready", "Reason", "Kernel", "Policies", "Age"],
         ),
     ] {
-        let definition = crd::definitions()[definition].clone();
+        let definition = DEFINITIONS[definition].clone();
         assert_eq!(
             definition.spec.names.short_names,
             Some(vec![short.to_owned()])

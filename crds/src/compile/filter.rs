@@ -185,8 +185,10 @@ fn number_test(
             (false, values.single(errors, below)?)
         }
         Op::Mask => {
+            // Sharing a bit with any of them is sharing a bit with all of them together.
+            let masks = values.read(errors, |text| mask(text, bounds, name))?;
             return Some(Test::Mask {
-                masks: values.read(errors, |text| mask(text, bounds, name))?,
+                masks: vec![masks.iter().fold(0, |all, mask| all | mask)],
             });
         }
         other => {

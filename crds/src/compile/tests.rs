@@ -216,10 +216,8 @@ fn numbers_are_read_in_every_form_and_checked_against_their_type() {
         })
     );
     assert_eq!(
-        int("Mask", &["2", "-1"]),
-        Ok(Test::Mask {
-            masks: vec![2, 0xffff_ffff]
-        })
+        int("Mask", &["2", "0x40"]),
+        Ok(Test::Mask { masks: vec![0x42] })
     );
     let wide =
         one_filter(json!({"index": 3, "operator": "Mask", "values": ["0xffffffffffffffff"]}));

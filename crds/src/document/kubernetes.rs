@@ -21,20 +21,9 @@ const KINDS: [Kind; 4] = [
     Kind::TracingPolicyNamespaced,
 ];
 
-/// The schema of a watch's spec, as in the CRD.
-static WATCH_SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-    let [watch, ..] = crate::crd::definitions();
-    let schema = watch
-        .spec
-        .versions
-        .into_iter()
-        .next()
-        .and_then(|version| version.schema);
-    let root = schema
-        .and_then(|schema| schema.open_api_v3_schema)
-        .unwrap_or_default();
-    serde_json::to_value(root).unwrap_or_default()["properties"]["spec"].take()
-});
+/// The schema of a watch's spec: that of the CRD, see [`crate::crd::document_schema`].
+static WATCH_SCHEMA: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("watch.schema.json")).unwrap_or_default());
 
 /// What is read of metadata, and what the API server adds to objects it returns.
 static METADATA_SCHEMA: LazyLock<Value> = LazyLock::new(|| {

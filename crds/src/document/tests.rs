@@ -289,6 +289,21 @@ fn the_rules_of_the_crd_hold_for_files_too() {
             "a.yaml:19:40  spec.alerts[0].targets[0].repeat.times\n   0 is out of range: 1 to 1000",
         ),
         (
+            "(process_exec_process_binary =% \"/usr/bin/curl\")",
+            "(process_exec_process_binary =~ \"/usr/bin/curl\")",
+            "a.yaml:16:11  spec.alerts[0].rule\n   column 30: expected one of = != =% !% ~ < <= > >=, found \"=~\"; a regular expression is ~\n   (process_exec_process_binary =~ \"/usr/bin/curl\")\n                                ^^",
+        ),
+        (
+            "{process_exec_process_pod_name}",
+            "{process_exec_process_pod_name",
+            "a.yaml:15:14  spec.alerts[0].message\n   column 9: expected a } after the column's name, found the end of the message; a brace itself is written {{\n   curl in {process_exec_process_pod_name\n           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^",
+        ),
+        (
+            "=% \"/usr/bin/curl\"",
+            "~ \"(\"",
+            "a.yaml:16:11  spec.alerts[0].rule\n   column process_exec_process_binary: the regular expression \"(\" is not valid: unclosed group",
+        ),
+        (
             "slack: {urlFrom: {secretName: oncall, key: slack}}",
             "repeat: {interval: 10s, times: 1}",
             "a.yaml:20:7  spec.alerts[0].targets[1]\n   a target is exactly one of webhook, slack or alertmanager",
@@ -421,6 +436,26 @@ fn v1_alerts_are_converted_and_keep_their_secrets() {
 }
 
 #[test]
+fn v1_rules_come_as_text_as_a_tree_or_as_one_comparison() {
+    let text =
+        r#"{"type": "composite", "config": "(process_exit_process_binary =% \"/usr/bin/wget\")"}"#;
+    let rule = |rule: &str| {
+        one(&V1.replace(text, rule)).alerts[0]
+            .rule
+            .to_text()
+            .unwrap()
+    };
+    let written = rule(text);
+    assert_eq!(written, r#"process_exit_process_binary =% "/usr/bin/wget""#);
+    let tree = r#"{"type": "composite", "config": {"string":
+        {"column": "process_exit_process_binary", "operator": "=%", "value": "/usr/bin/wget"}}}"#;
+    assert_eq!(rule(tree), written);
+    let column = r#"{"type": "column", "config":
+        {"column": "process_exit_process_binary", "value": "/usr/bin/wget", "repeats": 1}}"#;
+    assert_eq!(rule(column), written);
+}
+
+#[test]
 fn v1_mistakes_do_not_repeat_secrets() {
     for (from, to, expected) in [
         (
@@ -444,9 +479,19 @@ fn v1_mistakes_do_not_repeat_secrets() {
             "a.yaml:11:39  alerts[0].targets[1].username\n   a target of this type has no username",
         ),
         (
+            "=% \\\"/usr",
+            "=~ \\\"/usr",
+            "a.yaml:7:47  alerts[0].rule.config\n   column 30: expected one of = != =% !% ~ < <= > >=, found \"=~\"; a regular expression is ~\n   (process_exit_process_binary =~ \"/usr/bin/wget\")\n                                ^^",
+        ),
+        (
+            r#"{"type": "composite", "config": "(process_exit_process_binary =% \"/usr/bin/wget\")"}"#,
+            r#"{"type": "column", "config": {"column": "a", "value": "b", "repeats": 2}}"#,
+            "a.yaml:7:85  alerts[0].rule.config.repeats\n   2 consecutive matches are not supported, each event is judged alone; use 1",
+        ),
+        (
             "\"type\": \"composite\"",
-            "\"type\": \"column\"",
-            "a.yaml:7:15  alerts[0].rule\n   only rules of type composite with a text as config are read",
+            "\"type\": \"colum\"",
+            "a.yaml:7:24  alerts[0].rule.type\n   unknown variant `colum`, expected `column` or `composite`",
         ),
         (
             ", \"times\": 3",

@@ -15,10 +15,13 @@ use super::error::Report;
 use super::node::Node;
 use super::{Document, Kind, place, read, schema};
 use crate::field::{FieldError, FieldPath};
+use crate::rule::Expr;
+use crate::rule::v1::{Composite, RuleDocument};
 use crate::secret::{Secret, SecretUrl};
 use crate::v1alpha1::{MAX_ALERTS, Severity};
 use crate::watch::{
-    Alert, Login, Receiver, Repeat, Target, UrlSource, check_header, check_interval, message, rule,
+    Alert, Login, Receiver, Repeat, Target, UrlSource, check_header, check_interval, judged,
+    message, rule,
 };
 
 /// The old server's interval where a target names none.
@@ -152,7 +155,7 @@ pub(super) fn load(file_name: &str, node: &Node, report: &mut Report) -> Option<
 
 fn convert(path: &FieldPath, alert: V1Alert, errors: &mut Vec<FieldError>) -> Option<Alert> {
     let message = message(&path.field("message"), &alert.message, errors);
-    let rule = convert_rule(&path.field("rule"), &alert.rule, errors);
+    let rule = convert_rule(&path.field("rule"), alert.rule, errors);
     let list = path.field("targets");
     let targets = alert
         .targets
@@ -170,12 +173,31 @@ fn convert(path: &FieldPath, alert: V1Alert, errors: &mut Vec<FieldError>) -> Op
     })
 }
 
-fn convert_rule(path: &FieldPath, value: &Value, errors: &mut Vec<FieldError>) -> Option<String> {
-    match (value["type"].as_str(), value["config"].as_str()) {
-        (Some("composite"), Some(text)) => rule(&path.field("config"), text, errors),
-        _ => {
-            let message = "only rules of type composite with a text as config are read";
-            errors.push(FieldError::new(path, message));
+fn convert_rule(path: &FieldPath, value: Value, errors: &mut Vec<FieldError>) -> Option<Expr> {
+    let document: RuleDocument = match serde_path_to_error::deserialize(value) {
+        Ok(document) => document,
+        Err(error) => {
+            let inner = error.path().to_string();
+            let path = if inner == "." {
+                path.clone()
+            } else {
+                path.field(&inner)
+            };
+            errors.push(FieldError::new(&path, error.inner().to_string()));
+            return None;
+        }
+    };
+    if let RuleDocument::Composite(Composite::Text(text)) = &document {
+        return rule(&path.field("config"), text, errors);
+    }
+    match document.into_expr() {
+        Ok(expr) => judged(path, expr, errors),
+        Err(message) => {
+            // It begins with the field's place in the rule.
+            let (inner, message) = message
+                .split_once(": ")
+                .unwrap_or(("config", message.as_str()));
+            errors.push(FieldError::new(&path.field(inner), message));
             None
         }
     }

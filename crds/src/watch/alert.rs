@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use crate::field::{FieldError, FieldPath};
+use crate::rule::{self, Expr, Matcher, ParseError, Template};
 use crate::secret::{Secret, SecretUrl};
 use crate::v1alpha1::{
     AlertSpec, AlertTarget, AlertmanagerTarget, SecretKeyRef, SecretRef, Severity, WebhookTarget,
@@ -24,9 +25,9 @@ pub struct Alert {
     /// `medium` when the document says nothing.
     pub severity: Severity,
     /// `{column}` stands for that column of the event.
-    pub message: String,
+    pub message: Template,
     /// When it fires.
-    pub rule: String,
+    pub rule: Expr,
     /// At least one.
     pub targets: Vec<Target>,
 }
@@ -157,7 +158,7 @@ pub(crate) fn message(
     path: &FieldPath,
     text: &str,
     errors: &mut Vec<FieldError>,
-) -> Option<String> {
+) -> Option<Template> {
     if text.trim().is_empty() {
         errors.push(FieldError::new(
             path,
@@ -165,16 +166,33 @@ pub(crate) fn message(
         ));
         return None;
     }
-    Some(text.to_owned())
+    Template::parse(text)
+        .map_err(|error| errors.push(pointed(path, &error)))
+        .ok()
 }
 
 /// The one place where a rule's text gets its meaning.
-pub(crate) fn rule(path: &FieldPath, text: &str, errors: &mut Vec<FieldError>) -> Option<String> {
-    if text.trim().is_empty() {
-        errors.push(FieldError::new(path, "the rule is empty"));
-        return None;
+pub(crate) fn rule(path: &FieldPath, text: &str, errors: &mut Vec<FieldError>) -> Option<Expr> {
+    let expr = rule::parse(text)
+        .map_err(|error| errors.push(pointed(path, &error)))
+        .ok()?;
+    judged(path, expr, errors)
+}
+
+/// A rule that can be judged in-process; one that merely parses may hold a wrong regular expression.
+pub(crate) fn judged(path: &FieldPath, expr: Expr, errors: &mut Vec<FieldError>) -> Option<Expr> {
+    match Matcher::compile(&expr) {
+        Ok(_) => Some(expr),
+        Err(error) => {
+            errors.push(FieldError::new(path, error.to_string()));
+            None
+        }
     }
-    Some(text.to_owned())
+}
+
+/// A mistake in a text, with the text and carets below the place.
+fn pointed(path: &FieldPath, error: &ParseError) -> FieldError {
+    FieldError::new(path, format!("{error}\n{}", error.snippet("")))
 }
 
 fn check_target(

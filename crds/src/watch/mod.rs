@@ -3,9 +3,8 @@
 mod alert;
 mod target;
 
-
 pub use alert::{Alert, Login, Receiver, Repeat, Target, UrlSource};
-pub(crate) use alert::{check_header, check_interval, message, rule};
+pub(crate) use alert::{check_header, check_interval, judged, message, rule};
 pub use target::Parseable;
 
 use crate::compile::compile_policy;
