@@ -44,11 +44,9 @@ fn valid() -> Value {
 fn by_cel(spec: &Value) -> Vec<(String, String)> {
     match Validator::new().validate(&SCHEMA, &json!({"spec": spec}), None) {
         Ok(()) => Vec::new(),
-        Err(errors) => errors
-            .into_vec()
-            .into_iter()
-            .map(|error| (error.field_path, error.message))
-            .collect(),
+        Err(errors) => {
+            errors.into_vec().into_iter().map(|error| (error.field_path, error.message)).collect()
+        }
     }
 }
 
@@ -56,10 +54,9 @@ fn by_us(spec: &Value) -> Vec<(String, String)> {
     let spec: SecurityWatchSpec = serde_json::from_value(spec.clone()).unwrap();
     match check_watch("test", &FieldPath::root().field("spec"), &spec) {
         Ok(_) => Vec::new(),
-        Err(errors) => errors
-            .into_iter()
-            .map(|error| (error.path.to_string(), error.message))
-            .collect(),
+        Err(errors) => {
+            errors.into_iter().map(|error| (error.path.to_string(), error.message)).collect()
+        }
     }
 }
 
@@ -68,10 +65,7 @@ fn every_rule_compiles() {
     fn walk(schema: &CompiledSchema, rules: &mut usize) {
         assert!(!schema.has_errors(), "{:?}", schema.compilation_errors());
         *rules += schema.validations.len();
-        schema
-            .properties
-            .values()
-            .for_each(|property| walk(property, rules));
+        schema.properties.values().for_each(|property| walk(property, rules));
         schema
             .items
             .iter()
@@ -88,26 +82,16 @@ fn every_rule_compiles() {
 fn both_accept_what_is_right() {
     for (pointer, value) in [
         ("/suspend", json!(true)),
-        (
-            "/target/parseable/url",
-            json!("https://p.example.org:8000/base/"),
-        ),
+        ("/target/parseable/url", json!("https://p.example.org:8000/base/")),
         ("/target/parseable/retention", json!("1d")),
         ("/alerts/0/name", json!("x")),
         ("/alerts/0/targets/0/repeat/interval", json!("1h30m")),
         ("/alerts/0/targets/0/repeat/interval", json!("24h")),
         ("/alerts/0/targets/0/webhook/urlFrom/key", json!("_URL.v2")),
-        (
-            "/alerts/0/targets/0/webhook/urlFrom/secretName",
-            json!("a.b-c"),
-        ),
+        ("/alerts/0/targets/0/webhook/urlFrom/secretName", json!("a.b-c")),
     ] {
         let spec = changed(pointer, value.clone());
-        assert_eq!(
-            (by_cel(&spec), by_us(&spec)),
-            (vec![], vec![]),
-            "{pointer} {value}"
-        );
+        assert_eq!((by_cel(&spec), by_us(&spec)), (vec![], vec![]), "{pointer} {value}");
     }
 }
 
@@ -116,10 +100,7 @@ fn both_refuse_what_is_wrong_at_the_same_place_in_the_same_words() {
     let secret = json!({"urlFrom": {"secretName": "a", "key": "b"}});
     for (pointer, value) in [
         ("/tracingPolicy", json!({})),
-        (
-            "/tracingPolicy/ref",
-            json!({"kind": "TracingPolicy", "name": "x"}),
-        ),
+        ("/tracingPolicy/ref", json!({"kind": "TracingPolicy", "name": "x"})),
         ("/target/parseable/url", json!("parseable:8000")),
         ("/target/parseable/url", json!("ftp://parseable")),
         ("/target/parseable/url", json!("http://user:pw@parseable")),
@@ -129,17 +110,11 @@ fn both_refuse_what_is_wrong_at_the_same_place_in_the_same_words() {
         ("/target/parseable/retention", json!("30h")),
         ("/target/parseable/retention", json!("1w2d")),
         ("/target/parseable/credentials/secretName", json!("../x")),
-        (
-            "/target/parseable/ingestCredentials",
-            json!({"secretName": "a..b"}),
-        ),
+        ("/target/parseable/ingestCredentials", json!({"secretName": "a..b"})),
         ("/alerts/0/name", json!(" x")),
         ("/alerts/0/name", json!("two\nlines")),
         ("/alerts/0/targets/0/slack", secret.clone()),
-        (
-            "/alerts/0/targets/0",
-            json!({"repeat": {"interval": "10s", "times": 1}}),
-        ),
+        ("/alerts/0/targets/0", json!({"repeat": {"interval": "10s", "times": 1}})),
         (
             "/alerts/0/targets/0",
             json!({"webhook": secret, "slack": secret, "alertmanager": secret}),
@@ -164,11 +139,7 @@ fn both_refuse_what_is_wrong_at_the_same_place_in_the_same_words() {
 fn both_refuse_the_same_policies() {
     let kprobe = "/tracingPolicy/spec/kprobes/0";
     for (pointer, value, place) in [
-        (
-            format!("{kprobe}/returnArg"),
-            Value::Null,
-            "spec.tracingPolicy.spec.kprobes[0]",
-        ),
+        (format!("{kprobe}/returnArg"), Value::Null, "spec.tracingPolicy.spec.kprobes[0]"),
         (
             format!("{kprobe}/selectors/0/matchActions/0"),
             json!({"action": "Override", "argNewSymbol": "f", "argNewAddr": 1}),
@@ -179,10 +150,7 @@ fn both_refuse_the_same_policies() {
         let (cel, ours) = (by_cel(&spec), by_us(&spec));
         assert_eq!(cel.len(), 1, "{cel:?}");
         assert_eq!(cel[0].0, place);
-        assert!(
-            ours.iter().any(|(path, _)| path.starts_with(place)),
-            "{ours:?}"
-        );
+        assert!(ours.iter().any(|(path, _)| path.starts_with(place)), "{ours:?}");
     }
     let two_places = json!([{"path": "/bin/sh", "symbols": ["a"], "offsets": [1]}]);
     let cel = by_cel(&changed("/tracingPolicy/spec/uprobes", two_places));

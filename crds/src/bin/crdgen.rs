@@ -40,10 +40,7 @@ fn run(root: &Path, check: bool) -> Result<(), String> {
 }
 
 fn files(root: &Path) -> Result<Vec<(PathBuf, String)>, serde_json::Error> {
-    let mut files = vec![(
-        root.join("src/document/watch.schema.json"),
-        crd::document_schema()?,
-    )];
+    let mut files = vec![(root.join("src/document/watch.schema.json"), crd::document_schema()?)];
     for definition in crd::definitions() {
         files.push((
             root.join("yaml").join(crd::file_name(&definition)),

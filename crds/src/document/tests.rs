@@ -66,10 +66,7 @@ fn a_policy_is_read_from_yaml_and_from_json() {
 	"spec":{"kprobes":[{"call":"sys_openat","message":"\ud83d\ude80 \/"}]}}"#;
     let document = one(json);
     assert_eq!(document.title(), "TracingPolicyNamespaced/shop/p");
-    assert_eq!(
-        document.policy.unwrap().hooks[0].message.as_deref(),
-        Some("🚀 /")
-    );
+    assert_eq!(document.policy.unwrap().hooks[0].message.as_deref(), Some("🚀 /"));
 }
 
 #[test]
@@ -119,10 +116,7 @@ fn envelope_mistakes() {
             "# nothing\n---\n---\n",
             "a.yaml:1:1\n   the file holds no document: write a SecurityWatch, a ClusterSecurityWatch or a TracingPolicy",
         ),
-        (
-            "- a",
-            "a.yaml:1:1\n   a document is a map with apiVersion, kind, metadata and spec",
-        ),
+        ("- a", "a.yaml:1:1\n   a document is a map with apiVersion, kind, metadata and spec"),
         (
             "a: [",
             "a.yaml:2:1\n   this is not YAML: while parsing a node, did not find expected node content",
@@ -135,10 +129,7 @@ fn envelope_mistakes() {
             "kind: Pod",
             "a.yaml:1:7  kind\n   \"Pod\" cannot be read here: one of SecurityWatch, ClusterSecurityWatch, TracingPolicy, TracingPolicyNamespaced",
         ),
-        (
-            "a: 1\nb: 2\na: 3",
-            "a.yaml:3:1\n   \"a\" stands twice in the same map: remove one",
-        ),
+        ("a: 1\nb: 2\na: 3", "a.yaml:3:1\n   \"a\" stands twice in the same map: remove one"),
         (
             "{apiVersion: v1, kind: SecurityWatch, metadata: {name: a}, spec: {}}",
             "a.yaml:1:14  apiVersion\n   v1 has no kind SecurityWatch: write securitywatch.io/v1alpha1",
@@ -158,11 +149,7 @@ fn envelope_mistakes() {
 
 #[test]
 fn several_documents_and_several_files() {
-    let two = format!(
-        "{}---\n{}",
-        policy(),
-        policy().replace("name: connect", "name: other")
-    );
+    let two = format!("{}---\n{}", policy(), policy().replace("name: connect", "name: other"));
     assert_eq!(load("a.yaml", &two).unwrap().len(), 2);
     let twins = format!("{}---\n{}", policy(), policy());
     assert_eq!(
@@ -209,33 +196,18 @@ fn a_watch_without_policy_is_read_in_full() {
     assert!(!document.suspended);
     let parseable = document.parseable.unwrap();
     assert_eq!(parseable.url.as_str(), "https://parseable.example.org/base");
-    assert_eq!(
-        (parseable.stream.as_str(), parseable.retention_days),
-        ("tetrademo", Some(30))
-    );
-    assert_eq!(
-        parseable.shipping_credentials().unwrap().secret_name,
-        "ingest"
-    );
+    assert_eq!((parseable.stream.as_str(), parseable.retention_days), ("tetrademo", Some(30)));
+    assert_eq!(parseable.shipping_credentials().unwrap().secret_name, "ingest");
     let alert = &document.alerts[0];
-    assert_eq!(
-        (alert.name.as_str(), alert.severity),
-        ("curl_command", Severity::High)
-    );
+    assert_eq!((alert.name.as_str(), alert.severity), ("curl_command", Severity::High));
     assert_eq!(alert.path.as_str(), "spec.alerts[0]");
     let repeat = alert.targets[0].repeat.unwrap();
-    assert_eq!(
-        (repeat.interval, repeat.times),
-        (Duration::from_secs(90), 5)
-    );
+    assert_eq!((repeat.interval, repeat.times), (Duration::from_secs(90), 5));
     assert!(
         matches!(&alert.targets[0].receiver, Receiver::Webhook { skip_tls_check: true, headers, .. } if headers["X-Team"].expose() == "blue")
     );
     assert_eq!(alert.targets[1].repeat, None);
-    assert!(matches!(
-        alert.targets[2].receiver,
-        Receiver::Alertmanager { login: Some(_), .. }
-    ));
+    assert!(matches!(alert.targets[2].receiver, Receiver::Alertmanager { login: Some(_), .. }));
     let suspended = WATCH.replace("spec:\n", "spec:\n  suspend: true\n");
     assert!(one(&suspended).suspended);
 }
@@ -356,11 +328,7 @@ fn yaml_subtleties() {
         .replace("stream: tetrademo", "stream: tetra");
     assert_eq!(one(&text).parseable.unwrap().retention_days, Some(30));
     let text = format!("{}  - &a a\n  - *a\n", WATCH);
-    assert!(
-        errors(&text)[1].contains("a.yaml:23:5  spec.alerts[2]\n"),
-        "{:?}",
-        errors(&text)
-    );
+    assert!(errors(&text)[1].contains("a.yaml:23:5  spec.alerts[2]\n"), "{:?}", errors(&text));
     // A null field is absent.
     assert!(
         one(&WATCH.replace("retention: 30d", "retention:"))
@@ -373,16 +341,9 @@ fn yaml_subtleties() {
     let mut bomb = String::from("a0: &a0 [x]\n");
     for level in 1..30 {
         let alias = format!("*a{}", level - 1);
-        bomb.push_str(&format!(
-            "a{level}: &a{level} [{}]\n",
-            [alias.as_str(); 10].join(", ")
-        ));
+        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 10].join(", ")));
     }
-    assert!(
-        errors(&bomb)[0].contains("more than 200000 values"),
-        "{:?}",
-        errors(&bomb)
-    );
+    assert!(errors(&bomb)[0].contains("more than 200000 values"), "{:?}", errors(&bomb));
     assert!(errors(&"[".repeat(70))[0].contains("nested"));
     assert!(errors(&"- ".repeat(70))[0].contains("nested"));
     assert!(errors(&"x".repeat(2 << 20))[0].contains("at most"));
@@ -415,9 +376,7 @@ const V1: &str = r#"{
 #[test]
 fn v1_alerts_are_converted_and_keep_their_secrets() {
     let documents = load("dir/egress-alerts.json", V1).unwrap();
-    let [document] = documents.as_slice() else {
-        panic!("one document")
-    };
+    let [document] = documents.as_slice() else { panic!("one document") };
     assert_eq!(document.title(), "v1 alerts/egress-alerts");
     let targets = &document.alerts[0].targets;
     let repeats: Vec<_> = targets
@@ -439,12 +398,7 @@ fn v1_alerts_are_converted_and_keep_their_secrets() {
 fn v1_rules_come_as_text_as_a_tree_or_as_one_comparison() {
     let text =
         r#"{"type": "composite", "config": "(process_exit_process_binary =% \"/usr/bin/wget\")"}"#;
-    let rule = |rule: &str| {
-        one(&V1.replace(text, rule)).alerts[0]
-            .rule
-            .to_text()
-            .unwrap()
-    };
+    let rule = |rule: &str| one(&V1.replace(text, rule)).alerts[0].rule.to_text().unwrap();
     let written = rule(text);
     assert_eq!(written, r#"process_exit_process_binary =% "/usr/bin/wget""#);
     let tree = r#"{"type": "composite", "config": {"string":

@@ -18,11 +18,7 @@ pub struct TextRule {
 
 impl TextRule {
     const fn new(pattern: &'static str, message: &'static str) -> Self {
-        Self {
-            pattern,
-            message,
-            compiled: OnceLock::new(),
-        }
+        Self { pattern, message, compiled: OnceLock::new() }
     }
 
     /// The value of `x-kubernetes-validations`.
@@ -34,17 +30,13 @@ impl TextRule {
     #[must_use]
     pub fn allows(&self, text: &str) -> bool {
         let pattern = self.compiled.get_or_init(|| Regex::new(self.pattern).ok());
-        pattern
-            .as_ref()
-            .is_some_and(|pattern| pattern.is_match(text))
+        pattern.as_ref().is_some_and(|pattern| pattern.is_match(text))
     }
 }
 
 /// `target.parseable.retention`.
-pub static RETENTION: TextRule = TextRule::new(
-    "^[0-9]+d$",
-    "retention is a number of days, for example 30d",
-);
+pub static RETENTION: TextRule =
+    TextRule::new("^[0-9]+d$", "retention is a number of days, for example 30d");
 
 /// `target.parseable.stream`.
 pub static STREAM: TextRule = TextRule::new(

@@ -123,16 +123,10 @@ pub(super) fn check_all(
 
 fn check(path: &FieldPath, spec: &AlertSpec, errors: &mut Vec<FieldError>) -> Option<Alert> {
     if !rules::ALERT_NAME.allows(&spec.name) {
-        errors.push(FieldError::new(
-            &path.field("name"),
-            rules::ALERT_NAME.message,
-        ));
+        errors.push(FieldError::new(&path.field("name"), rules::ALERT_NAME.message));
     }
     if spec.targets.is_empty() {
-        errors.push(FieldError::new(
-            &path.field("targets"),
-            "an alert needs at least one target",
-        ));
+        errors.push(FieldError::new(&path.field("targets"), "an alert needs at least one target"));
     }
     let message = message(&path.field("message"), &spec.message, errors);
     let rule = rule(&path.field("rule"), &spec.rule, errors);
@@ -160,22 +154,15 @@ pub(crate) fn message(
     errors: &mut Vec<FieldError>,
 ) -> Option<Template> {
     if text.trim().is_empty() {
-        errors.push(FieldError::new(
-            path,
-            "the message is empty: say what happened",
-        ));
+        errors.push(FieldError::new(path, "the message is empty: say what happened"));
         return None;
     }
-    Template::parse(text)
-        .map_err(|error| errors.push(pointed(path, &error)))
-        .ok()
+    Template::parse(text).map_err(|error| errors.push(pointed(path, &error))).ok()
 }
 
 /// The one place where a rule's text gets its meaning.
 pub(crate) fn rule(path: &FieldPath, text: &str, errors: &mut Vec<FieldError>) -> Option<Expr> {
-    let expr = rule::parse(text)
-        .map_err(|error| errors.push(pointed(path, &error)))
-        .ok()?;
+    let expr = rule::parse(text).map_err(|error| errors.push(pointed(path, &error))).ok()?;
     judged(path, expr, errors)
 }
 
@@ -203,14 +190,8 @@ fn check_target(
     let receiver = match (&spec.webhook, &spec.slack, &spec.alertmanager) {
         (Some(webhook), None, None) => check_webhook(&path.field("webhook"), webhook, errors),
         (None, Some(slack), None) => {
-            check_key(
-                &path.field("slack").field("urlFrom"),
-                &slack.url_from,
-                errors,
-            );
-            Receiver::Slack {
-                url: UrlSource::Secret(slack.url_from.clone()),
-            }
+            check_key(&path.field("slack").field("urlFrom"), &slack.url_from, errors);
+            Receiver::Slack { url: UrlSource::Secret(slack.url_from.clone()) }
         }
         (None, None, Some(manager)) => {
             check_alertmanager(&path.field("alertmanager"), manager, errors)
@@ -225,11 +206,8 @@ fn check_target(
         Some(repeat) => {
             let path = path.field("repeat");
             let form = rules::INTERVAL.allows(&repeat.interval);
-            let interval = if form {
-                check_interval(&repeat.interval)
-            } else {
-                Err(rules::INTERVAL.message)
-            };
+            let interval =
+                if form { check_interval(&repeat.interval) } else { Err(rules::INTERVAL.message) };
             let times = u32::try_from(repeat.times).ok().filter(|times| *times > 0);
             if let Err(message) = interval {
                 errors.push(FieldError::new(&path.field("interval"), message));
@@ -237,17 +215,10 @@ fn check_target(
             if times.is_none() {
                 errors.push(FieldError::new(&path.field("times"), "times is at least 1"));
             }
-            Some(Repeat {
-                interval: interval.ok()?,
-                times: times?,
-            })
+            Some(Repeat { interval: interval.ok()?, times: times? })
         }
     };
-    Some(Target {
-        path: path.clone(),
-        receiver,
-        repeat,
-    })
+    Some(Target { path: path.clone(), receiver, repeat })
 }
 
 fn check_webhook(path: &FieldPath, spec: &WebhookTarget, errors: &mut Vec<FieldError>) -> Receiver {
@@ -285,19 +256,13 @@ fn check_alertmanager(
 fn check_key(path: &FieldPath, reference: &SecretKeyRef, errors: &mut Vec<FieldError>) {
     check_secret(path, &reference.secret_name, errors);
     if !rules::SECRET_KEY.allows(&reference.key) {
-        errors.push(FieldError::new(
-            &path.field("key"),
-            rules::SECRET_KEY.message,
-        ));
+        errors.push(FieldError::new(&path.field("key"), rules::SECRET_KEY.message));
     }
 }
 
 pub(super) fn check_secret(path: &FieldPath, name: &str, errors: &mut Vec<FieldError>) {
     if !rules::OBJECT_NAME.allows(name) {
-        errors.push(FieldError::new(
-            &path.field("secretName"),
-            rules::OBJECT_NAME.message,
-        ));
+        errors.push(FieldError::new(&path.field("secretName"), rules::OBJECT_NAME.message));
     }
 }
 
@@ -307,10 +272,7 @@ pub(crate) fn check_header(name: &str, value: &str) -> Result<(), &'static str> 
     if name.is_empty() || !name.chars().all(token) {
         return Err("not a header's name: it has letters, digits and -");
     }
-    if !value
-        .chars()
-        .all(|c| c == '\t' || c == ' ' || c.is_ascii_graphic())
-    {
+    if !value.chars().all(|c| c == '\t' || c == ' ' || c.is_ascii_graphic()) {
         return Err("not a header's value: it is one line of ASCII");
     }
     Ok(())
