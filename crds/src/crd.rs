@@ -11,12 +11,7 @@ use crate::v1alpha1::{ClusterSecurityWatch, SecurityWatch, SecurityWatchNode};
 /// Every CRD of this API, in the order they are documented.
 #[must_use]
 pub fn definitions() -> [CustomResourceDefinition; 3] {
-    [
-        SecurityWatch::crd(),
-        ClusterSecurityWatch::crd(),
-        SecurityWatchNode::crd(),
-    ]
-    .map(tidy)
+    [SecurityWatch::crd(), ClusterSecurityWatch::crd(), SecurityWatchNode::crd()].map(tidy)
 }
 
 /// Removes `nullable`, which the derive puts on every optional field. Without it the server drops an
@@ -31,10 +26,7 @@ fn tidy(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
         if let Some(description) = &mut schema.description {
             *description = description.replace('\n', " ");
         }
-        for property in schema
-            .properties
-            .iter_mut()
-            .flat_map(|properties| properties.values_mut())
+        for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut())
         {
             clear(property);
         }
@@ -46,10 +38,8 @@ fn tidy(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
         }
     }
     for version in &mut definition.spec.versions {
-        if let Some(root) = version
-            .schema
-            .as_mut()
-            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+        if let Some(root) =
+            version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut())
         {
             clear(root);
         }
@@ -60,10 +50,41 @@ fn tidy(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
 /// The name of the file a CRD is checked in as: `securitywatch.io_securitywatches.yaml`.
 #[must_use]
 pub fn file_name(definition: &CustomResourceDefinition) -> String {
-    format!(
-        "{}_{}.yaml",
-        definition.spec.group, definition.spec.names.plural
-    )
+    format!("{}_{}.yaml", definition.spec.group, definition.spec.names.plural)
+}
+
+/// The schema of a watch's spec as files are checked by it: that of the CRD, without descriptions and
+/// rules, on one line.
+///
+/// It is checked in and compiled into the program, because generating it from the types takes a second
+/// of an unoptimised build and many more on an emulated CPU.
+///
+/// # Errors
+/// Only if the type cannot be written as JSON at all.
+pub fn document_schema() -> Result<String, serde_json::Error> {
+    let version = tidy(SecurityWatch::crd()).spec.versions.into_iter().next();
+    let root = version.and_then(|version| version.schema?.open_api_v3_schema).unwrap_or_default();
+    let mut spec = serde_json::to_value(root)?["properties"]["spec"].take();
+    keep_checks(&mut spec);
+    Ok(format!("{spec}\n"))
+}
+
+fn keep_checks(schema: &mut Value) {
+    let Some(fields) = schema.as_object_mut() else {
+        return;
+    };
+    fields.remove("description");
+    fields.remove("x-kubernetes-validations");
+    for property in
+        fields.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten()
+    {
+        keep_checks(property.1);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if let Some(inner) = fields.get_mut(inner) {
+            keep_checks(inner);
+        }
+    }
 }
 
 /// The YAML text of a CRD, without the status that only the server writes.
@@ -130,10 +151,9 @@ fn one_line(value: &Value) -> String {
                 .collect();
             format!("{{{}}}", parts.join(", "))
         }
-        Value::Array(items) => format!(
-            "[{}]",
-            items.iter().map(one_line).collect::<Vec<_>>().join(", ")
-        ),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(one_line).collect::<Vec<_>>().join(", "))
+        }
         Value::String(text) => plain_or_quoted(text),
         scalar => scalar.to_string(),
     }
@@ -149,9 +169,5 @@ fn plain_or_quoted(word: &str) -> String {
         // YAML 1.1 readers take these for booleans or null.
         && !["y", "n", "yes", "no", "on", "off", "true", "false", "null"]
             .contains(&word.to_ascii_lowercase().as_str());
-    if plain {
-        word.to_owned()
-    } else {
-        Value::from(word).to_string()
-    }
+    if plain { word.to_owned() } else { Value::from(word).to_string() }
 }

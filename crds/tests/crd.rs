@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
+use std::sync::LazyLock;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use securitywatch_api::crd;
 use serde_json::Value;
 
@@ -10,36 +12,31 @@ use serde_json::Value;
 /// object together hold this many bytes.
 const ANNOTATION_BYTES: usize = 256 * 1024;
 
+/// Generating them takes its time.
+static DEFINITIONS: LazyLock<[CustomResourceDefinition; 3]> = LazyLock::new(crd::definitions);
+
+static SCHEMAS: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    let root = |definition: &CustomResourceDefinition| {
+        let schema = definition.spec.versions[0].schema.as_ref().unwrap();
+        serde_json::to_value(schema.open_api_v3_schema.as_ref().unwrap()).unwrap()
+    };
+    DEFINITIONS.iter().map(root).collect()
+});
+
 fn schema(definition: usize) -> Value {
-    let definition = &crd::definitions()[definition];
-    let version = &definition.spec.versions[0];
-    let root = version
-        .schema
-        .as_ref()
-        .unwrap()
-        .open_api_v3_schema
-        .as_ref()
-        .unwrap();
-    serde_json::to_value(root).unwrap()
+    SCHEMAS[definition].clone()
 }
 
 #[test]
 fn checked_in_files_are_what_the_types_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("yaml");
     let mut names = Vec::new();
-    for definition in crd::definitions() {
-        let name = crd::file_name(&definition);
-        let text = crd::to_yaml(&definition).unwrap();
+    for definition in &*DEFINITIONS {
+        let name = crd::file_name(definition);
+        let text = crd::to_yaml(definition).unwrap();
         let found = std::fs::read_to_string(folder.join(&name)).unwrap_or_default();
-        assert!(
-            found == text,
-            "{name} is stale: cargo run -p securitywatch-api --bin crdgen"
-        );
-        assert!(
-            text.len() < ANNOTATION_BYTES,
-            "{name} has {} bytes",
-            text.len()
-        );
+        assert!(found == text, "{name} is stale: cargo run -p securitywatch-api --bin crdgen");
+        assert!(text.len() < ANNOTATION_BYTES, "{name} has {} bytes", text.len());
         println!("{name}: {} bytes", text.len());
         names.push(name);
     }
@@ -50,6 +47,16 @@ fn checked_in_files_are_what_the_types_say() {
     names.sort();
     found.sort();
     assert_eq!(found, names);
+}
+
+#[test]
+fn files_are_checked_by_the_same_schema() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/document/watch.schema.json");
+    let found = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        found == crd::document_schema().unwrap(),
+        "stale: cargo run -p securitywatch-api --bin crdgen"
+    );
 }
 
 /// Calls `visit` for each schema below `node`, with its path.
@@ -74,17 +81,10 @@ fn every_part_is_bounded_and_described() {
         for part in ["spec", "status"] {
             walk(&root["properties"][part], part, &mut |path, node| {
                 parts += usize::from(!node.is_null());
-                broken.extend(
-                    flaws(node)
-                        .into_iter()
-                        .map(|flaw| format!("{path}: {flaw}")),
-                );
+                broken.extend(flaws(node).into_iter().map(|flaw| format!("{path}: {flaw}")));
                 let properties = node["properties"].as_object().into_iter().flatten();
                 for (name, property) in properties {
-                    if property["description"]
-                        .as_str()
-                        .is_none_or(|text| text.len() < 10)
-                    {
+                    if property["description"].as_str().is_none_or(|text| text.len() < 10) {
                         broken.push(format!("{path}.{name}: no description"));
                     }
                 }
@@ -92,12 +92,7 @@ fn every_part_is_bounded_and_described() {
         }
     }
     assert!(parts > 1000, "the walk saw {parts} parts only");
-    assert!(
-        broken.is_empty(),
-        "{} flaws:\n{}",
-        broken.len(),
-        broken.join("\n")
-    );
+    assert!(broken.is_empty(), "{} flaws:\n{}", broken.len(), broken.join("\n"));
 }
 
 fn flaws(node: &Value) -> Vec<String> {
@@ -109,46 +104,25 @@ fn flaws(node: &Value) -> Vec<String> {
     };
     let format = node["format"].as_str().unwrap_or_default();
     let has = |key: &str| !node[key].is_null();
-    flaw(
-        !has("default"),
-        "a default: the server would write it into users' objects",
-    );
+    flaw(!has("default"), "a default: the server would write it into users' objects");
     flaw(!has("nullable"), "nullable: an explicit null would stay");
-    flaw(
-        !has("anyOf") && !has("oneOf") && !has("$ref"),
-        "not a plain structural schema",
-    );
-    flaw(
-        !has("x-kubernetes-preserve-unknown-fields"),
-        "unknown fields would stay",
-    );
-    flaw(
-        !format.starts_with("uint"),
-        "an unsigned format, which the server warns about",
-    );
+    flaw(!has("anyOf") && !has("oneOf") && !has("$ref"), "not a plain structural schema");
+    flaw(!has("x-kubernetes-preserve-unknown-fields"), "unknown fields would stay");
+    flaw(!format.starts_with("uint"), "an unsigned format, which the server warns about");
     match node["type"].as_str() {
         Some("array") => {
             flaw(has("maxItems"), "a list without bound");
             flaw(has("items"), "a list of anything");
         }
         Some("string") => {
-            flaw(
-                has("maxLength") || has("enum") || format == "date-time",
-                "a text without bound",
-            );
+            flaw(has("maxLength") || has("enum") || format == "date-time", "a text without bound");
         }
         Some("integer") => {
-            flaw(
-                format == "int32" || format == "int64",
-                "a number of unknown width",
-            );
+            flaw(format == "int32" || format == "int64", "a number of unknown width");
             flaw(has("minimum"), "a number without lower bound");
         }
         Some("object") => {
-            flaw(
-                has("properties") || has("maxProperties"),
-                "a map without bound",
-            );
+            flaw(has("properties") || has("maxProperties"), "a map without bound");
         }
         Some("boolean") | None => {}
         Some(other) => flaw(false, &format!("the type {other}")),
@@ -157,16 +131,9 @@ fn flaws(node: &Value) -> Vec<String> {
     for word in node["enum"].as_array().into_iter().flatten() {
         flaw(word.is_string(), "an enum with something else than words");
     }
-    for rule in node["x-kubernetes-validations"]
-        .as_array()
-        .into_iter()
-        .flatten()
-    {
+    for rule in node["x-kubernetes-validations"].as_array().into_iter().flatten() {
         let message = rule["message"].as_str().unwrap_or_default();
-        flaw(
-            message.split(' ').count() > 5,
-            "a rule without a sentence for its message",
-        );
+        flaw(message.split(' ').count() > 5, "a rule without a sentence for its message");
     }
     flaws
 }
@@ -181,7 +148,7 @@ fn status_and_lists_can_be_owned_in_parts() {
         assert_eq!(conditions["x-kubernetes-list-type"], "map");
         assert_eq!(conditions["x-kubernetes-list-map-keys"][0], "type");
         assert!(
-            crd::definitions()[definition].spec.versions[0]
+            DEFINITIONS[definition].spec.versions[0]
                 .subresources
                 .as_ref()
                 .unwrap()
@@ -200,15 +167,12 @@ fn status_and_lists_can_be_owned_in_parts() {
 fn both_kinds_of_watch_share_one_schema() {
     let mut cluster = schema(1);
     let watch = schema(0);
-    assert_eq!(
-        cluster["properties"]["status"],
-        watch["properties"]["status"]
-    );
+    assert_eq!(cluster["properties"]["status"], watch["properties"]["status"]);
     let spec = &mut cluster["properties"]["spec"];
     // The description may name the kind.
     spec["description"] = watch["properties"]["spec"]["description"].clone();
     assert_eq!(*spec, watch["properties"]["spec"]);
-    let scopes = crd::definitions().map(|definition| definition.spec.scope);
+    let scopes = DEFINITIONS.each_ref().map(|definition| definition.spec.scope.as_str());
     assert_eq!(scopes, ["Namespaced", "Cluster", "Cluster"]);
 }
 
@@ -217,26 +181,12 @@ fn kubectl_finds_and_shows_the_kinds() {
     for (definition, short, columns) in [
         (0, "sw", vec!["Ready", "Reason", "Nodes", "Alerts", "Age"]),
         (1, "csw", vec!["Ready", "Reason", "Nodes", "Alerts", "Age"]),
-        (
-            2,
-            "swn",
-            vec!["Ready", "Reason", "Kernel", "Policies", "Age"],
-        ),
+        (2, "swn", vec!["Ready", "Reason", "Kernel", "Policies", "Age"]),
     ] {
-        let definition = crd::definitions()[definition].clone();
-        assert_eq!(
-            definition.spec.names.short_names,
-            Some(vec![short.to_owned()])
-        );
-        assert_eq!(
-            definition.spec.names.categories,
-            Some(vec!["securitywatch".to_owned()])
-        );
-        let shown = definition.spec.versions[0]
-            .additional_printer_columns
-            .as_ref()
-            .unwrap()
-            .iter();
+        let definition = DEFINITIONS[definition].clone();
+        assert_eq!(definition.spec.names.short_names, Some(vec![short.to_owned()]));
+        assert_eq!(definition.spec.names.categories, Some(vec!["securitywatch".to_owned()]));
+        let shown = definition.spec.versions[0].additional_printer_columns.as_ref().unwrap().iter();
         let shown: Vec<_> = shown
             .filter(|column| column.priority.unwrap_or(0) == 0)
             .map(|column| &column.name)

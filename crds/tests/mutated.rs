@@ -14,12 +14,7 @@ static SEEDS: LazyLock<Vec<String>> = LazyLock::new(|| {
         .iter()
         .map(|name| std::fs::read_to_string(samples.join(name)).unwrap())
         .collect();
-    seeds.extend(
-        shared::golden_policies()
-            .into_iter()
-            .flatten()
-            .map(|(_, text)| text),
-    );
+    seeds.extend(shared::golden_policies().into_iter().flatten().map(|(_, text)| text));
     seeds.push(
         r#"{"version":"v1","alerts":[{"name":"a","message":"m","rule":{"type":"composite","config":"(a = 1)"},
         "targets":[{"type":"webhook","endpoint":"https://e.org/x","repeat":{"interval":"10s","times":5}}]}]}"#
@@ -76,12 +71,7 @@ fn apply(line: &str, damage: &Damage) -> String {
         Damage::Cut(at) => chars.iter().take(*at).collect(),
         Damage::Insert(at, text) => {
             let (before, after) = chars.split_at((*at).min(chars.len()));
-            before
-                .iter()
-                .copied()
-                .chain(text.chars())
-                .chain(after.iter().copied())
-                .collect()
+            before.iter().copied().chain(text.chars()).chain(after.iter().copied()).collect()
         }
     }
 }

@@ -21,32 +21,14 @@ fn check_delivery(document: &Document) {
     let parseable = document.parseable.as_ref().unwrap();
     assert_eq!(parseable.url.as_str(), "http://parseable.parseable.svc/");
     assert_eq!(parseable.stream, "tetrademo");
-    assert_eq!(
-        parseable.shipping_credentials().unwrap().secret_name,
-        "parseable-env-secret"
-    );
+    assert_eq!(parseable.shipping_credentials().unwrap().secret_name, "parseable-env-secret");
     for alert in &document.alerts {
-        let [target] = alert.targets.as_slice() else {
-            panic!("one target")
-        };
-        let Receiver::Webhook {
-            url: UrlSource::Secret(url),
-            ..
-        } = &target.receiver
-        else {
+        let [target] = alert.targets.as_slice() else { panic!("one target") };
+        let Receiver::Webhook { url: UrlSource::Secret(url), .. } = &target.receiver else {
             panic!("a webhook from a Secret")
         };
-        assert_eq!(
-            (url.secret_name.as_str(), url.key.as_str()),
-            ("oncall", "url")
-        );
-        assert_eq!(
-            target.repeat,
-            Some(Repeat {
-                interval: Duration::from_secs(10),
-                times: 5
-            })
-        );
+        assert_eq!((url.secret_name.as_str(), url.key.as_str()), ("oncall", "url"));
+        assert_eq!(target.repeat, Some(Repeat { interval: Duration::from_secs(10), times: 5 }));
     }
 }
 
@@ -58,15 +40,8 @@ fn check_walkthrough_alerts(document: &Document, file: &str) {
     let text = std::fs::read_to_string(folder.join(file)).unwrap();
     let text = text.replace("webhook.site_custom_endpoint", "https://example.test/hook");
     for published in &load(file, &text).unwrap()[0].alerts {
-        let ours = document
-            .alerts
-            .iter()
-            .find(|alert| alert.name == published.name)
-            .unwrap();
-        assert_eq!(
-            (&ours.message, &ours.rule),
-            (&published.message, &published.rule)
-        );
+        let ours = document.alerts.iter().find(|alert| alert.name == published.name).unwrap();
+        assert_eq!((&ours.message, &ours.rule), (&published.message, &published.rule));
     }
 }
 
@@ -79,32 +54,17 @@ fn egress() {
     );
     let hooks = &document.policy.as_ref().unwrap().hooks;
     assert_eq!(hooks.len(), 1);
-    let Test::Addr {
-        side: Side::Destination,
-        negate: true,
-        networks,
-    } = &hooks[0].selectors[0].args[0].test
+    let Test::Addr { side: Side::Destination, negate: true, networks } =
+        &hooks[0].selectors[0].args[0].test
     else {
         panic!("NotDAddr")
     };
     let networks: Vec<_> = networks.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        networks,
-        ["127.0.0.0/8", "::1/128", "10.244.0.0/16", "10.96.0.0/12"]
-    );
-    let names: Vec<_> = document
-        .alerts
-        .iter()
-        .map(|alert| alert.name.as_str())
-        .collect();
+    assert_eq!(networks, ["127.0.0.0/8", "::1/128", "10.244.0.0/16", "10.96.0.0/12"]);
+    let names: Vec<_> = document.alerts.iter().map(|alert| alert.name.as_str()).collect();
     assert_eq!(
         names,
-        [
-            "wget_command",
-            "curl_command",
-            "wget_command_started",
-            "curl_command_started"
-        ]
+        ["wget_command", "curl_command", "wget_command_started", "curl_command_started"]
     );
     check_delivery(&document);
     check_walkthrough_alerts(&document, "egress-alerts.json");

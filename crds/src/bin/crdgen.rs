@@ -1,6 +1,7 @@
-//! Writes the CRDs to `crds/yaml/`, or with `--check` says which of them are stale.
+//! Writes the CRDs to `crds/yaml/` and the schema that files are checked by into the source, or with
+//! `--check` says which of them are stale.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use securitywatch_api::crd;
@@ -14,8 +15,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("yaml");
-    match run(&folder, check) {
+    match run(Path::new(env!("CARGO_MANIFEST_DIR")), check) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("crdgen: {error}");
@@ -24,12 +24,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(folder: &Path, check: bool) -> Result<(), String> {
-    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    for definition in crd::definitions() {
-        let path = folder.join(crd::file_name(&definition));
-        let text =
-            crd::to_yaml(&definition).map_err(|error| format!("{}: {error}", path.display()))?;
+fn run(root: &Path, check: bool) -> Result<(), String> {
+    for (path, text) in files(root).map_err(|error| error.to_string())? {
         if check {
             let found = std::fs::read_to_string(&path).unwrap_or_default();
             if found != text {
@@ -41,4 +37,15 @@ fn run(folder: &Path, check: bool) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn files(root: &Path) -> Result<Vec<(PathBuf, String)>, serde_json::Error> {
+    let mut files = vec![(root.join("src/document/watch.schema.json"), crd::document_schema()?)];
+    for definition in crd::definitions() {
+        files.push((
+            root.join("yaml").join(crd::file_name(&definition)),
+            crd::to_yaml(&definition)?,
+        ));
+    }
+    Ok(files)
 }

@@ -16,13 +16,7 @@ pub(super) fn compile(
 ) -> Action {
     let specs = specs.unwrap_or_default();
     if specs.len() > MAX_ACTIONS {
-        errors.add(
-            list,
-            format!(
-                "{} actions, at most {MAX_ACTIONS} are possible",
-                specs.len()
-            ),
-        );
+        errors.add(list, format!("{} actions, at most {MAX_ACTIONS} are possible", specs.len()));
     }
     let mut action = Action::default();
     for (index, spec) in specs.iter().enumerate() {
@@ -50,11 +44,7 @@ pub(super) fn compile(
 
 fn refuse_parameters(path: &FieldPath, spec: &ActionSelector, errors: &mut Errors) {
     // Published policies put argError beside Sigkill, where it means nothing to Tetragon either.
-    errors.refuse(
-        path,
-        "argError",
-        spec.arg_error.is_some() && spec.action != ActionName::Sigkill,
-    );
+    errors.refuse(path, "argError", spec.arg_error.is_some() && spec.action != ActionName::Sigkill);
     errors.refuse(path, "argSig", spec.arg_sig.is_some());
     errors.refuse(path, "argSock", spec.arg_sock.is_some());
     errors.refuse(path, "argUrl", spec.arg_url.is_some());
@@ -69,11 +59,7 @@ fn refuse_parameters(path: &FieldPath, spec: &ActionSelector, errors: &mut Error
         errors.add(&path.field("rateLimit"), "rateLimit is not supported: every matching call is reported; remove it or narrow the filters");
     }
     errors.refuse(path, "rateLimitScope", spec.rate_limit_scope.is_some());
-    errors.refuse(
-        path,
-        "kernelStackTrace",
-        spec.kernel_stack_trace == Some(true),
-    );
+    errors.refuse(path, "kernelStackTrace", spec.kernel_stack_trace == Some(true));
     errors.refuse(path, "userStackTrace", spec.user_stack_trace == Some(true));
     errors.refuse(path, "imaHash", spec.ima_hash == Some(true));
 }

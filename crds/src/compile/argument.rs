@@ -16,10 +16,7 @@ pub(super) fn compile_list(
 ) -> Vec<Option<Arg>> {
     let list = hook.field("args");
     if specs.len() > MAX_ARGS {
-        errors.add(
-            &list,
-            format!("{} arguments, at most {MAX_ARGS} are possible", specs.len()),
-        );
+        errors.add(&list, format!("{} arguments, at most {MAX_ARGS} are possible", specs.len()));
     }
     specs
         .iter()
@@ -44,50 +41,30 @@ fn compile(path: &FieldPath, spec: &KProbeArg, errors: &mut Errors) -> Option<Ar
             None
         }
     };
-    Some(Arg {
-        index: index?,
-        kind: kind?,
-        label: spec.label.clone(),
-    })
+    Some(Arg { index: index?, kind: kind?, label: spec.label.clone() })
 }
 
 fn refuse_extras(path: &FieldPath, spec: &KProbeArg, errors: &mut Errors) {
     errors.refuse(
         path,
         "resolve",
-        spec.resolve
-            .as_ref()
-            .is_some_and(|resolve| !resolve.is_empty()),
+        spec.resolve.as_ref().is_some_and(|resolve| !resolve.is_empty()),
     );
-    errors.refuse(
-        path,
-        "sizeArgIndex",
-        spec.size_arg_index.is_some_and(|index| index != 0),
-    );
+    errors.refuse(path, "sizeArgIndex", spec.size_arg_index.is_some_and(|index| index != 0));
     errors.refuse(path, "returnCopy", spec.return_copy == Some(true));
     errors.refuse(path, "maxData", spec.max_data == Some(true));
     errors.refuse(path, "source", spec.source.is_some());
-    errors.refuse(
-        path,
-        "btfType",
-        spec.btf_type.as_ref().is_some_and(|name| !name.is_empty()),
-    );
+    errors.refuse(path, "btfType", spec.btf_type.as_ref().is_some_and(|name| !name.is_empty()));
     errors.refuse(
         path,
         "btfTypeModule",
-        spec.btf_type_module
-            .as_ref()
-            .is_some_and(|name| !name.is_empty()),
+        spec.btf_type_module.as_ref().is_some_and(|name| !name.is_empty()),
     );
 }
 
 fn kind(path: &FieldPath, spec: &KProbeArg, errors: &mut Errors) -> Option<ArgKind> {
     let Some(written) = spec.kind.filter(|kind| *kind != ArgType::Auto) else {
-        let place = if spec.kind.is_some() {
-            path.field("type")
-        } else {
-            path.clone()
-        };
+        let place = if spec.kind.is_some() { path.field("type") } else { path.clone() };
         errors.add(
             &place,
             format!("name the type: it is not looked up in the kernel; one of {SUPPORTED}"),
@@ -98,10 +75,7 @@ fn kind(path: &FieldPath, spec: &KProbeArg, errors: &mut Errors) -> Option<ArgKi
     if kind.is_none() {
         errors.add(
             &path.field("type"),
-            format!(
-                "{} is not supported; supported are {SUPPORTED}",
-                word(written)
-            ),
+            format!("{} is not supported; supported are {SUPPORTED}", word(written)),
         );
     }
     kind
@@ -150,15 +124,9 @@ pub(super) fn compile_return(
     if super::number::bounds(kind).is_none() {
         errors.add(
             &path.field("type"),
-            format!(
-                "a return value of type {} is not supported: only numbers are",
-                word(arg.kind)
-            ),
+            format!("a return value of type {} is not supported: only numbers are", word(arg.kind)),
         );
         return None;
     }
-    Some(ReturnArg {
-        kind,
-        label: arg.label.clone(),
-    })
+    Some(ReturnArg { kind, label: arg.label.clone() })
 }

@@ -18,19 +18,13 @@ pub(super) fn compile(
     kind: ArgKind,
     errors: &mut Errors,
 ) -> Option<Test> {
-    let values = Values {
-        path,
-        list: spec.values.as_deref().unwrap_or_default(),
-    };
+    let values = Values { path, list: spec.values.as_deref().unwrap_or_default() };
     match class(kind) {
         Class::Number(bounds) => number_test(spec.operator, kind, &bounds, &values, errors),
         Class::Text => text_test(spec.operator, kind, &values, errors),
         Class::Sock => sock_test(spec.operator, &values, errors),
         Class::Unread => {
-            errors.add(
-                path,
-                "the argument is of type nop, which is not read: give it its type",
-            );
+            errors.add(path, "the argument is of type nop, which is not read: give it its type");
             None
         }
     }
@@ -68,10 +62,7 @@ impl Values<'_> {
         let path = self.path.field("values");
         if self.list.is_empty() {
             let place = self.path;
-            errors.add(
-                place,
-                "values is missing: list what the argument is compared with",
-            );
+            errors.add(place, "values is missing: list what the argument is compared with");
             return None;
         }
         let read: Vec<_> = self
@@ -79,9 +70,7 @@ impl Values<'_> {
             .iter()
             .enumerate()
             .filter_map(|(index, value)| {
-                read(value)
-                    .map_err(|message| errors.add(&path.index(index), message))
-                    .ok()
+                read(value).map_err(|message| errors.add(&path.index(index), message)).ok()
             })
             .collect();
         (read.len() == self.list.len()).then_some(read)
@@ -112,10 +101,7 @@ impl Values<'_> {
     ) -> Option<Ranges> {
         let ranges = self.ranges(errors, read)?;
         if ranges.len() > 1 {
-            errors.add(
-                &self.path.field("values").index(1),
-                "this operator takes one value",
-            );
+            errors.add(&self.path.field("values").index(1), "this operator takes one value");
             return None;
         }
         Some(ranges)
@@ -185,9 +171,9 @@ fn number_test(
             (false, values.single(errors, below)?)
         }
         Op::Mask => {
-            return Some(Test::Mask {
-                masks: values.read(errors, |text| mask(text, bounds, name))?,
-            });
+            // Sharing a bit with any of them is sharing a bit with all of them together.
+            let masks = values.read(errors, |text| mask(text, bounds, name))?;
+            return Some(Test::Mask { masks: vec![masks.iter().fold(0, |all, mask| all | mask)] });
         }
         other => {
             return values.misfit(
@@ -249,11 +235,7 @@ fn text_test(
         }
     };
     let values = values.read(errors, |text| value::text(text, kind, place))?;
-    Some(Test::Text {
-        place,
-        negate,
-        values,
-    })
+    Some(Test::Text { place, negate, values })
 }
 
 fn sock_test(operator: Op, values: &Values<'_>, errors: &mut Errors) -> Option<Test> {
@@ -273,33 +255,25 @@ fn sock_test(operator: Op, values: &Values<'_>, errors: &mut Errors) -> Option<T
             | Op::NotDPortPriv
     );
     Some(match operator {
-        Op::SAddr | Op::NotSAddr | Op::DAddr | Op::NotDAddr => Test::Addr {
-            side,
-            negate,
-            networks: values.read(errors, value::network)?,
-        },
-        Op::SPort | Op::NotSPort | Op::DPort | Op::NotDPort => Test::Port {
-            side,
-            negate,
-            ranges: values.ranges(errors, value::ports)?,
-        },
+        Op::SAddr | Op::NotSAddr | Op::DAddr | Op::NotDAddr => {
+            Test::Addr { side, negate, networks: values.read(errors, value::network)? }
+        }
+        Op::SPort | Op::NotSPort | Op::DPort | Op::NotDPort => {
+            Test::Port { side, negate, ranges: values.ranges(errors, value::ports)? }
+        }
         Op::SPortPriv | Op::NotSPortPriv | Op::DPortPriv | Op::NotDPortPriv => {
             values.none(errors);
-            Test::Port {
-                side,
-                negate,
-                ranges: vec![0..=1023],
-            }
+            Test::Port { side, negate, ranges: vec![0..=1023] }
         }
-        Op::Protocol => Test::Protocol {
-            values: values.ranges(errors, |text| value::named(text, &PROTOCOLS))?,
-        },
-        Op::Family => Test::Family {
-            values: values.ranges(errors, |text| value::named(text, &FAMILIES))?,
-        },
-        Op::State => Test::State {
-            values: values.ranges(errors, |text| value::named(text, &STATES))?,
-        },
+        Op::Protocol => {
+            Test::Protocol { values: values.ranges(errors, |text| value::named(text, &PROTOCOLS))? }
+        }
+        Op::Family => {
+            Test::Family { values: values.ranges(errors, |text| value::named(text, &FAMILIES))? }
+        }
+        Op::State => {
+            Test::State { values: values.ranges(errors, |text| value::named(text, &STATES))? }
+        }
         other => {
             let fitting = "SAddr, DAddr, SPort, DPort, SPortPriv, DPortPriv and their Not forms, Protocol, Family or State";
             return values.misfit(other, "sock", fitting, errors);

@@ -48,20 +48,13 @@ pub(super) fn compile(path: &FieldPath, spec: &KProbeSpec, errors: &mut Errors) 
             ),
         );
     }
-    let context = selector::Context {
-        args: &args,
-        return_kind: returns.as_ref().map(|arg| arg.kind),
-    };
+    let context =
+        selector::Context { args: &args, return_kind: returns.as_ref().map(|arg| arg.kind) };
     let selectors = specs
         .iter()
         .enumerate()
         .map(|(index, spec)| {
-            selector::compile(
-                &path.field("selectors").index(index),
-                spec,
-                &context,
-                errors,
-            )
+            selector::compile(&path.field("selectors").index(index), spec, &context, errors)
         })
         .collect();
     Some(Hook {
@@ -92,10 +85,7 @@ fn target(path: &FieldPath, spec: &KProbeSpec, errors: &mut Errors) -> Option<Ho
     }
     let known = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
     if call.is_empty() || call.len() >= KSYM_NAME_BYTES || !call.chars().all(known) {
-        errors.add(
-            &path,
-            format!("{call:?} is not the name of a kernel function"),
-        );
+        errors.add(&path, format!("{call:?} is not the name of a kernel function"));
         return None;
     }
     // The field's default in Tetragon's schema is true.

@@ -46,10 +46,7 @@ pub fn compile_policy(
     if kprobes.is_empty() && errors.is_empty() {
         errors.add(base, "the policy has no hook: add kprobes, for example - {call: tcp_connect, syscall: false}");
     }
-    errors.into_result(Policy {
-        name: name.to_owned(),
-        hooks,
-    })
+    errors.into_result(Policy { name: name.to_owned(), hooks })
 }
 
 fn refuse_other_hooks(base: &FieldPath, spec: &TracingPolicySpec, errors: &mut Errors) {
@@ -69,45 +66,22 @@ fn refuse_other_hooks(base: &FieldPath, spec: &TracingPolicySpec, errors: &mut E
             filled(spec.uprobes.as_ref()),
             "only kernel functions and syscalls can be hooked",
         ),
-        (
-            "usdts",
-            filled(spec.usdts.as_ref()),
-            "only kernel functions and syscalls can be hooked",
-        ),
+        ("usdts", filled(spec.usdts.as_ref()), "only kernel functions and syscalls can be hooked"),
         (
             "lsmhooks",
             filled(spec.lsmhooks.as_ref()),
             "hook the function security_NAME under kprobes",
         ),
-        (
-            "loader",
-            spec.loader == Some(true),
-            "mapped libraries are not reported",
-        ),
-        (
-            "lists",
-            filled(spec.lists.as_ref()),
-            "name each function in a kprobe of its own",
-        ),
-        (
-            "enforcers",
-            filled(spec.enforcers.as_ref()),
-            "use the action Sigkill",
-        ),
+        ("loader", spec.loader == Some(true), "mapped libraries are not reported"),
+        ("lists", filled(spec.lists.as_ref()), "name each function in a kprobe of its own"),
+        ("enforcers", filled(spec.enforcers.as_ref()), "use the action Sigkill"),
     ];
     for (field, present, instead) in sections {
         if present {
-            errors.add(
-                &base.field(field),
-                format!("{field} is not supported: {instead}"),
-            );
+            errors.add(&base.field(field), format!("{field} is not supported: {instead}"));
         }
     }
-    if spec
-        .selectors_macros
-        .as_ref()
-        .is_some_and(|macros| !macros.is_empty())
-    {
+    if spec.selectors_macros.as_ref().is_some_and(|macros| !macros.is_empty()) {
         errors.add(
             &base.field("selectorsMacros"),
             "selectorsMacros is not supported: write the filters into the selectors themselves",
@@ -122,16 +96,8 @@ fn filled<T>(list: Option<&Vec<T>>) -> bool {
 fn refuse_scopes(base: &FieldPath, spec: &TracingPolicySpec, errors: &mut Errors) {
     let scopes = [
         ("podSelector", spec.pod_selector.is_some(), "pods"),
-        (
-            "containerSelector",
-            spec.container_selector.is_some(),
-            "containers",
-        ),
-        (
-            "hostSelector",
-            spec.host_selector.is_some(),
-            "host processes",
-        ),
+        ("containerSelector", spec.container_selector.is_some(), "containers"),
+        ("hostSelector", spec.host_selector.is_some(), "host processes"),
         ("nodeSelector", spec.node_selector.is_some(), "nodes"),
     ];
     for (field, present, what) in scopes {
@@ -147,10 +113,7 @@ fn refuse_scopes(base: &FieldPath, spec: &TracingPolicySpec, errors: &mut Errors
 fn check_options(base: &FieldPath, spec: &TracingPolicySpec, errors: &mut Errors) {
     for (index, option) in spec.options.iter().flatten().enumerate() {
         let path = base.field("options").index(index);
-        match (
-            option.name.as_str(),
-            option.value.as_deref().unwrap_or_default(),
-        ) {
+        match (option.name.as_str(), option.value.as_deref().unwrap_or_default()) {
             // Each hook is attached on its own here, so both values say what happens anyway.
             ("disable-kprobe-multi", "" | "1" | "0" | "true" | "false") => {}
             // Enforcing is what happens without the option.
@@ -162,15 +125,11 @@ fn check_options(base: &FieldPath, spec: &TracingPolicySpec, errors: &mut Errors
                 ),
             ),
             ("disable-kprobe-multi", value) => {
-                errors.add(
-                    &path.field("value"),
-                    format!("{value:?} is neither true nor false"),
-                );
+                errors.add(&path.field("value"), format!("{value:?} is neither true nor false"));
             }
-            (name, _) => errors.add(
-                &path.field("name"),
-                format!("the option {name} is not supported"),
-            ),
+            (name, _) => {
+                errors.add(&path.field("name"), format!("the option {name} is not supported"))
+            }
         }
     }
 }
@@ -196,11 +155,7 @@ impl Errors {
     }
 
     fn into_result<T>(self, value: T) -> Result<T, Vec<FieldError>> {
-        if self.0.is_empty() {
-            Ok(value)
-        } else {
-            Err(self.0)
-        }
+        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
     }
 }
 

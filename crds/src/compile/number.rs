@@ -41,16 +41,10 @@ pub(super) fn parse(text: &str) -> Result<i128, String> {
     };
     // from_str_radix would take another sign here.
     let well_formed = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
-    let value = if well_formed {
-        i128::from_str_radix(digits, radix).ok()
-    } else {
-        None
-    };
+    let value = if well_formed { i128::from_str_radix(digits, radix).ok() } else { None };
     match value {
         Some(value) => Ok(if negative { -value } else { value }),
-        None => Err(format!(
-            "{text:?} is not a number: write it in decimal, as 0x1f or as 017"
-        )),
+        None => Err(format!("{text:?} is not a number: write it in decimal, as 0x1f or as 017")),
     }
 }
 
@@ -64,11 +58,7 @@ pub(super) fn parse_within(
     if bounds.contains(&value) {
         Ok(value)
     } else {
-        Err(format!(
-            "{text:?} is out of range for {what}: {} to {}",
-            bounds.start(),
-            bounds.end()
-        ))
+        Err(format!("{text:?} is out of range for {what}: {} to {}", bounds.start(), bounds.end()))
     }
 }
 
@@ -79,15 +69,11 @@ pub(super) fn parse_range(
     what: &str,
 ) -> Result<RangeInclusive<i128>, String> {
     let Some((min, max)) = text.split_once(':') else {
-        return Err(format!(
-            "{text:?} is not a range: write min:max, for example 1:10"
-        ));
+        return Err(format!("{text:?} is not a range: write min:max, for example 1:10"));
     };
     let range = parse_within(min.trim(), bounds, what)?..=parse_within(max.trim(), bounds, what)?;
     if range.is_empty() {
-        return Err(format!(
-            "{text:?} is an empty range: its first number is the larger one"
-        ));
+        return Err(format!("{text:?} is an empty range: its first number is the larger one"));
     }
     Ok(range)
 }

@@ -22,20 +22,12 @@ pub(super) fn compile(
 ) -> Selector {
     refuse_unsupported(path, spec, errors);
     check_count(path, spec, errors);
-    let args = filters(
-        path,
-        "matchArgs",
-        spec.match_args.as_deref(),
-        errors,
-        |path, filter, errors| {
+    let args =
+        filters(path, "matchArgs", spec.match_args.as_deref(), errors, |path, filter, errors| {
             let arg = position(path, filter, context, errors)?;
             let kind = context.args.get(arg)?.as_ref()?.kind;
-            Some(ArgFilter {
-                arg,
-                test: filter::compile(path, filter, kind, errors)?,
-            })
-        },
-    );
+            Some(ArgFilter { arg, test: filter::compile(path, filter, kind, errors)? })
+        });
     let returns = filters(
         path,
         "matchReturnArgs",
@@ -45,20 +37,13 @@ pub(super) fn compile(
     );
     let return_actions = spec.match_return_actions.as_deref().unwrap_or_default();
     if !return_actions.is_empty() && !filled(spec.match_return_args.as_ref()) {
-        errors.add(
-            &path.field("matchReturnActions"),
-            "matchReturnActions needs matchReturnArgs",
-        );
+        errors.add(&path.field("matchReturnActions"), "matchReturnActions needs matchReturnArgs");
     }
     Selector {
         args,
         returns,
         binaries: binaries(path, spec, errors),
-        action: action::compile(
-            &path.field("matchActions"),
-            spec.match_actions.as_deref(),
-            errors,
-        ),
+        action: action::compile(&path.field("matchActions"), spec.match_actions.as_deref(), errors),
         return_action: action::compile(
             &path.field("matchReturnActions"),
             Some(return_actions),
@@ -72,43 +57,18 @@ fn refuse_unsupported(path: &FieldPath, spec: &KProbeSelector, errors: &mut Erro
     errors.refuse(path, "macros", filled(spec.macros.as_ref()));
     errors.refuse(path, "matchData", filled(spec.match_data.as_ref()));
     errors.refuse(path, "matchPIDs", filled(spec.match_pids.as_ref()));
-    errors.refuse(
-        path,
-        "matchParentBinaries",
-        filled(spec.match_parent_binaries.as_ref()),
-    );
-    errors.refuse(
-        path,
-        "matchNamespaces",
-        filled(spec.match_namespaces.as_ref()),
-    );
-    errors.refuse(
-        path,
-        "matchNamespaceChanges",
-        filled(spec.match_namespace_changes.as_ref()),
-    );
-    errors.refuse(
-        path,
-        "matchCapabilities",
-        filled(spec.match_capabilities.as_ref()),
-    );
-    errors.refuse(
-        path,
-        "matchCapabilityChanges",
-        filled(spec.match_capability_changes.as_ref()),
-    );
-    errors.refuse(
-        path,
-        "matchWorkloads",
-        filled(spec.match_workloads.as_ref()),
-    );
+    errors.refuse(path, "matchParentBinaries", filled(spec.match_parent_binaries.as_ref()));
+    errors.refuse(path, "matchNamespaces", filled(spec.match_namespaces.as_ref()));
+    errors.refuse(path, "matchNamespaceChanges", filled(spec.match_namespace_changes.as_ref()));
+    errors.refuse(path, "matchCapabilities", filled(spec.match_capabilities.as_ref()));
+    errors.refuse(path, "matchCapabilityChanges", filled(spec.match_capability_changes.as_ref()));
+    errors.refuse(path, "matchWorkloads", filled(spec.match_workloads.as_ref()));
 }
 
 fn check_count(path: &FieldPath, spec: &KProbeSelector, errors: &mut Errors) {
-    for (field, list) in [
-        ("matchArgs", &spec.match_args),
-        ("matchReturnArgs", &spec.match_return_args),
-    ] {
+    for (field, list) in
+        [("matchArgs", &spec.match_args), ("matchReturnArgs", &spec.match_return_args)]
+    {
         let count = list.as_ref().map_or(0, Vec::len);
         if count > MAX_FILTERS {
             errors.add(
@@ -128,9 +88,7 @@ fn filters(
 ) -> Vec<ArgFilter> {
     let list = path.field(field);
     let specs = specs.unwrap_or_default().iter().enumerate();
-    specs
-        .filter_map(|(index, spec)| compile(&list.index(index), spec, errors))
-        .collect()
+    specs.filter_map(|(index, spec)| compile(&list.index(index), spec, errors)).collect()
 }
 
 /// Where in the hook's args the filtered argument stands. `args` gives that position itself and wins
@@ -143,9 +101,8 @@ fn position(
 ) -> Option<usize> {
     match (spec.args.as_deref().unwrap_or_default(), spec.index) {
         ([position], _) => {
-            let found = usize::try_from(*position)
-                .ok()
-                .filter(|position| *position < context.args.len());
+            let found =
+                usize::try_from(*position).ok().filter(|position| *position < context.args.len());
             if found.is_none() {
                 errors.add(
                     &path.field("args").index(0),
@@ -160,10 +117,10 @@ fn position(
         ([], Some(index)) => {
             // An argument that is wrong has lost its index: its own error says enough.
             let some_are_wrong = context.args.iter().any(Option::is_none);
-            let found = context.args.iter().position(|arg| {
-                arg.as_ref()
-                    .is_some_and(|arg| i32::from(arg.index) == index)
-            });
+            let found = context
+                .args
+                .iter()
+                .position(|arg| arg.as_ref().is_some_and(|arg| i32::from(arg.index) == index));
             if found.is_none() && !some_are_wrong {
                 errors.add(
                     &path.field("index"),
@@ -193,10 +150,7 @@ fn return_filter(
     errors: &mut Errors,
 ) -> Option<ArgFilter> {
     let Some(kind) = context.return_kind else {
-        errors.add(
-            path,
-            "matchReturnArgs needs return: true and a returnArg in the hook",
-        );
+        errors.add(path, "matchReturnArgs needs return: true and a returnArg in the hook");
         return None;
     };
     let positions = spec.args.as_deref().unwrap_or_default();
@@ -205,20 +159,14 @@ fn return_filter(
         errors.add(path, "a function returns one value: its index is 0");
         return None;
     }
-    Some(ArgFilter {
-        arg: 0,
-        test: filter::compile(path, spec, kind, errors)?,
-    })
+    Some(ArgFilter { arg: 0, test: filter::compile(path, spec, kind, errors)? })
 }
 
 fn binaries(path: &FieldPath, spec: &KProbeSelector, errors: &mut Errors) -> Option<BinaryFilter> {
     let list = path.field("matchBinaries");
     let specs = spec.match_binaries.as_deref().unwrap_or_default();
     if specs.len() > 1 {
-        errors.add(
-            &list,
-            "a selector has one matchBinaries entry: put all paths into its values",
-        );
+        errors.add(&list, "a selector has one matchBinaries entry: put all paths into its values");
     }
     binary_filter(&list.index(0), specs.first()?, errors)
 }
@@ -238,10 +186,7 @@ fn binary_filter(
         BinaryOperator::NotPostfix => (TextPlace::Postfix, true),
     };
     if spec.values.is_empty() {
-        errors.add(
-            &path.field("values"),
-            "values is empty: list paths of binaries",
-        );
+        errors.add(&path.field("values"), "values is empty: list paths of binaries");
     }
     let mut values = Vec::with_capacity(spec.values.len());
     for (index, text) in spec.values.iter().enumerate() {
@@ -250,9 +195,5 @@ fn binary_filter(
             Err(message) => errors.add(&path.field("values").index(index), message),
         }
     }
-    Some(BinaryFilter {
-        place,
-        negate,
-        values,
-    })
+    Some(BinaryFilter { place, negate, values })
 }

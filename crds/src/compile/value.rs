@@ -17,9 +17,7 @@ pub(super) fn text(value: &str, kind: ArgKind, place: TextPlace) -> Result<Strin
         _ => value,
     };
     if text.contains('\0') {
-        return Err(format!(
-            "{value:?} holds a zero byte, which no path or string has: remove it"
-        ));
+        return Err(format!("{value:?} holds a zero byte, which no path or string has: remove it"));
     }
     check_length(text, place)?;
     Ok(text.to_owned())
@@ -37,9 +35,9 @@ fn check_length(text: &str, place: TextPlace) -> Result<(), String> {
     };
     match text.len() {
         0 => Err("the value is empty: it would match everything or nothing".to_owned()),
-        bytes if bytes > most => Err(format!(
-            "the value has {bytes} bytes, at most {most} are possible here"
-        )),
+        bytes if bytes > most => {
+            Err(format!("the value has {bytes} bytes, at most {most} are possible here"))
+        }
         _ => Ok(()),
     }
 }

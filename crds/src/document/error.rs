@@ -20,12 +20,7 @@ pub struct DocumentError {
 
 impl fmt::Display for DocumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            file,
-            position: Position { line, column },
-            path,
-            message,
-        } = self;
+        let Self { file, position: Position { line, column }, path, message } = self;
         write!(f, "{file}:{line}:{column}")?;
         if !path.as_str().is_empty() {
             write!(f, "  {path}")?;
@@ -50,11 +45,7 @@ impl fmt::Display for DocumentErrors {
             writeln!(f, "{error}")?;
         }
         let count = self.errors.len();
-        write!(
-            f,
-            "refused: {count} error{}",
-            if count == 1 { "" } else { "s" }
-        )
+        write!(f, "refused: {count} error{}", if count == 1 { "" } else { "s" })
     }
 }
 
@@ -67,10 +58,7 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(file: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            errors: Vec::new(),
-        }
+        Self { file: file.to_owned(), errors: Vec::new() }
     }
 
     pub(super) fn add(&mut self, position: Position, path: &FieldPath, message: impl Into<String>) {
@@ -95,8 +83,6 @@ impl Report {
             return Ok(value);
         }
         self.errors.sort_by_key(|error| error.position);
-        Err(DocumentErrors {
-            errors: self.errors,
-        })
+        Err(DocumentErrors { errors: self.errors })
     }
 }

@@ -21,20 +21,9 @@ const KINDS: [Kind; 4] = [
     Kind::TracingPolicyNamespaced,
 ];
 
-/// The schema of a watch's spec, as in the CRD.
-static WATCH_SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-    let [watch, ..] = crate::crd::definitions();
-    let schema = watch
-        .spec
-        .versions
-        .into_iter()
-        .next()
-        .and_then(|version| version.schema);
-    let root = schema
-        .and_then(|schema| schema.open_api_v3_schema)
-        .unwrap_or_default();
-    serde_json::to_value(root).unwrap_or_default()["properties"]["spec"].take()
-});
+/// The schema of a watch's spec: that of the CRD, see [`crate::crd::document_schema`].
+static WATCH_SCHEMA: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("watch.schema.json")).unwrap_or_default());
 
 /// What is read of metadata, and what the API server adds to objects it returns.
 static METADATA_SCHEMA: LazyLock<Value> = LazyLock::new(|| {
@@ -66,11 +55,7 @@ pub(super) fn load(file_name: &str, node: &Node, report: &mut Report) -> Option<
     let namespace = metadata.and_then(|metadata| named(metadata, "namespace", report));
     let spec = part(node, "spec", report)?;
     let policy_schema = &WATCH_SCHEMA["properties"]["tracingPolicy"]["properties"]["spec"];
-    let schema = if is_watch(kind) {
-        &*WATCH_SCHEMA
-    } else {
-        policy_schema
-    };
+    let schema = if is_watch(kind) { &*WATCH_SCHEMA } else { policy_schema };
     schema::check(spec, schema, &spec_path, report);
     if report.count() > before {
         return None;
@@ -105,11 +90,7 @@ fn kind(node: &Node, report: &mut Report) -> Option<Kind> {
     let path = FieldPath::root().field("kind");
     let known = KINDS.map(Kind::as_str);
     let Some(value) = node.get("kind") else {
-        report.add(
-            node.position,
-            &path,
-            format!("kind is missing: one of {}", known.join(", ")),
-        );
+        report.add(node.position, &path, format!("kind is missing: one of {}", known.join(", ")));
         return None;
     };
     let text = value.text().unwrap_or_default();
@@ -126,18 +107,10 @@ fn kind(node: &Node, report: &mut Report) -> Option<Kind> {
 
 fn check_envelope(node: &Node, kind: Kind, report: &mut Report) {
     let root = FieldPath::root();
-    let wanted = if is_watch(kind) {
-        v1alpha1::API_VERSION
-    } else {
-        tracing_policy::API_VERSION
-    };
+    let wanted = if is_watch(kind) { v1alpha1::API_VERSION } else { tracing_policy::API_VERSION };
     let path = root.field("apiVersion");
     match node.get("apiVersion") {
-        None => report.add(
-            node.position,
-            &path,
-            format!("apiVersion is missing: write {wanted}"),
-        ),
+        None => report.add(node.position, &path, format!("apiVersion is missing: write {wanted}")),
         Some(value) if value.text() != Some(wanted) => {
             let found = value.text().unwrap_or("this");
             report.add(
@@ -153,17 +126,10 @@ fn check_envelope(node: &Node, kind: Kind, report: &mut Report) {
     };
     // status is the server's part: objects read back from a cluster carry it.
     let known = ["apiVersion", "kind", "metadata", "spec", "status"];
-    for entry in entries
-        .iter()
-        .filter(|entry| !known.contains(&entry.key.as_str()))
-    {
+    for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
         let message = match nearest(&entry.key, known) {
             Some(near) => format!("unknown field {:?}: did you mean {near}?", entry.key),
-            None => format!(
-                "unknown field {:?}: here can stand {}",
-                entry.key,
-                known.join(", ")
-            ),
+            None => format!("unknown field {:?}: here can stand {}", entry.key, known.join(", ")),
         };
         report.add(entry.key_position, &root.field(&entry.key), message);
     }
@@ -173,11 +139,7 @@ fn check_envelope(node: &Node, kind: Kind, report: &mut Report) {
 fn part<'a>(node: &'a Node, field: &str, report: &mut Report) -> Option<&'a Node> {
     let found = node.get(field).filter(|part| !part.is_null());
     if found.is_none() {
-        report.add(
-            node.position,
-            &FieldPath::root().field(field),
-            format!("{field} is missing"),
-        );
+        report.add(node.position, &FieldPath::root().field(field), format!("{field} is missing"));
     }
     found
 }
@@ -200,9 +162,8 @@ fn checked_watch(
     report: &mut Report,
 ) -> Option<CheckedWatch> {
     let path = FieldPath::root().field("spec");
-    let checked = check_watch(name, &path, spec)
-        .map_err(|errors| place(node, errors, report))
-        .ok()?;
+    let checked =
+        check_watch(name, &path, spec).map_err(|errors| place(node, errors, report)).ok()?;
     if checked.policy_ref.is_some() {
         let path = path.field("tracingPolicy").field("ref");
         let message = "ref names an object in a cluster, and a file is read without one: write the policy itself under spec";
@@ -219,9 +180,7 @@ fn checked_policy(
     report: &mut Report,
 ) -> Option<CheckedWatch> {
     let compiled = compile_policy(name, &FieldPath::root().field("spec"), spec);
-    let policy = compiled
-        .map_err(|errors| place(node, errors, report))
-        .ok()?;
+    let policy = compiled.map_err(|errors| place(node, errors, report)).ok()?;
     Some(CheckedWatch {
         policy: Some(policy),
         policy_ref: None,

@@ -116,11 +116,7 @@ pub fn load_all<'a>(
             Err(found) => errors.extend(found.errors),
         }
     }
-    if errors.is_empty() {
-        Ok(documents)
-    } else {
-        Err(DocumentErrors { errors })
-    }
+    if errors.is_empty() { Ok(documents) } else { Err(DocumentErrors { errors }) }
 }
 
 fn load_file(
@@ -195,11 +191,7 @@ fn read<T: serde::de::DeserializeOwned>(
         Ok(value) => Some(value),
         Err(error) => {
             let inner = error.path().to_string();
-            let path = if inner == "." {
-                path.clone()
-            } else {
-                path.field(&inner)
-            };
+            let path = if inner == "." { path.clone() } else { path.field(&inner) };
             report.add(node.position, &path, error.inner().to_string());
             None
         }

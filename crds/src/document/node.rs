@@ -29,10 +29,7 @@ impl Position {
     pub(super) const START: Self = Self { line: 1, column: 1 };
 
     fn of(span: Span) -> Self {
-        Self {
-            line: span.start.line(),
-            column: span.start.col() + 1,
-        }
+        Self { line: span.start.line(), column: span.start.col() + 1 }
     }
 }
 
@@ -69,10 +66,9 @@ impl Node {
     /// The field `name` of a map.
     pub(super) fn get(&self, name: &str) -> Option<&Self> {
         match &self.content {
-            Content::Map(entries) => entries
-                .iter()
-                .find(|entry| entry.key == name)
-                .map(|entry| &entry.value),
+            Content::Map(entries) => {
+                entries.iter().find(|entry| entry.key == name).map(|entry| &entry.value)
+            }
             _ => None,
         }
     }
@@ -130,19 +126,15 @@ impl Node {
 pub(super) fn parse(text: &str) -> (Vec<Node>, Option<SyntaxError>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.len() > MAX_BYTES {
-        let message = format!(
-            "the file has {} bytes, at most {MAX_BYTES} are possible",
-            text.len()
-        );
+        let message =
+            format!("the file has {} bytes, at most {MAX_BYTES} are possible", text.len());
         return (Vec::new(), Some((Position::START, message)));
     }
     let text = join_surrogates(text);
     let mut builder = Builder::default();
     let mut parser = Parser::new_from_str(&text);
     while let Some(event) = parser.next_event() {
-        let step = event
-            .map_err(syntax_error)
-            .and_then(|(event, span)| builder.take(event, span));
+        let step = event.map_err(syntax_error).and_then(|(event, span)| builder.take(event, span));
         if let Err(error) = step {
             return (builder.documents, Some(error));
         }
@@ -190,10 +182,8 @@ fn escaped_unit(text: &str, at: usize) -> Option<u16> {
 }
 
 fn syntax_error(error: ScanError) -> SyntaxError {
-    let position = Position {
-        line: error.marker().line().max(1),
-        column: error.marker().col() + 1,
-    };
+    let position =
+        Position { line: error.marker().line().max(1), column: error.marker().col() + 1 };
     (position, format!("this is not YAML: {}", error.info()))
 }
 
@@ -218,11 +208,7 @@ struct Open {
 #[derive(Debug)]
 enum OpenKind {
     List(Vec<Node>),
-    Map {
-        entries: Vec<Entry>,
-        seen: HashSet<String>,
-        key: Option<(String, Position)>,
-    },
+    Map { entries: Vec<Entry>, seen: HashSet<String>, key: Option<(String, Position)> },
 }
 
 impl Builder {
@@ -250,11 +236,7 @@ impl Builder {
             }
             Event::MappingStart(anchor, tag) => {
                 refuse_tag(tag.as_deref(), position)?;
-                let kind = OpenKind::Map {
-                    entries: Vec::new(),
-                    seen: HashSet::new(),
-                    key: None,
-                };
+                let kind = OpenKind::Map { entries: Vec::new(), seen: HashSet::new(), key: None };
                 self.begin(kind, position, anchor)
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
@@ -282,27 +264,15 @@ impl Builder {
         anchor: usize,
     ) -> Result<(), SyntaxError> {
         if self.open.len() >= MAX_DEPTH {
-            return Err((
-                position,
-                format!("nested more than {MAX_DEPTH} levels deep"),
-            ));
+            return Err((position, format!("nested more than {MAX_DEPTH} levels deep")));
         }
-        if let Some(Open {
-            kind: OpenKind::Map { key: None, .. },
-            ..
-        }) = self.open.last()
-        {
+        if let Some(Open { kind: OpenKind::Map { key: None, .. }, .. }) = self.open.last() {
             return Err((
                 position,
                 "a field's name is a single word, not a list or a map".to_owned(),
             ));
         }
-        self.open.push(Open {
-            position,
-            anchor,
-            size: 1,
-            kind,
-        });
+        self.open.push(Open { position, anchor, size: 1, kind });
         Ok(())
     }
 
@@ -314,11 +284,7 @@ impl Builder {
         size: usize,
     ) -> Result<(), SyntaxError> {
         self.count(1, position)?;
-        let node = Node {
-            content,
-            position,
-            size,
-        };
+        let node = Node { content, position, size };
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -328,10 +294,7 @@ impl Builder {
     fn count(&mut self, nodes: usize, position: Position) -> Result<(), SyntaxError> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MAX_NODES {
-            return Err((
-                position,
-                format!("the file has more than {MAX_NODES} values"),
-            ));
+            return Err((position, format!("the file has more than {MAX_NODES} values")));
         }
         Ok(())
     }
@@ -347,11 +310,7 @@ impl Builder {
         match &mut open.kind {
             OpenKind::List(items) => items.push(node),
             OpenKind::Map { entries, seen, key } => match key.take() {
-                Some((key, key_position)) => entries.push(Entry {
-                    key,
-                    key_position,
-                    value: node,
-                }),
+                Some((key, key_position)) => entries.push(Entry { key, key_position, value: node }),
                 None => {
                     let position = node.position;
                     let name = key_text(node)?;
@@ -374,10 +333,9 @@ fn key_text(node: Node) -> Result<String, SyntaxError> {
     match node.content {
         Content::Scalar(Value::String(text)) => Ok(text),
         Content::Scalar(other) => Ok(other.to_string()),
-        Content::List(_) | Content::Map(_) => Err((
-            node.position,
-            "a field's name is a single word, not a list or a map".to_owned(),
-        )),
+        Content::List(_) | Content::Map(_) => {
+            Err((node.position, "a field's name is a single word, not a list or a map".to_owned()))
+        }
     }
 }
 
@@ -430,15 +388,10 @@ fn number(text: &str) -> Option<Value> {
         return Some(Value::from(number));
     }
     // Rust reads "1e5", "1.5" and ".5" as YAML does, and nothing with letters can begin with a digit.
-    text.parse::<f64>()
-        .ok()
-        .filter(|number| number.is_finite())
-        .map(Value::from)
+    text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::from)
 }
 
 fn plain_digits(digits: &str, radix: u32) -> Option<u64> {
     let plain = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
-    plain
-        .then(|| u64::from_str_radix(digits, radix).ok())
-        .flatten()
+    plain.then(|| u64::from_str_radix(digits, radix).ok()).flatten()
 }

@@ -105,9 +105,7 @@ fn check_map(
     report: &mut Report,
 ) {
     let properties = schema.get("properties").and_then(Value::as_object);
-    let values = schema
-        .get("additionalProperties")
-        .filter(|values| values.is_object());
+    let values = schema.get("additionalProperties").filter(|values| values.is_object());
     for entry in entries {
         let path = path.field(&entry.key);
         match (properties.and_then(|known| known.get(&entry.key)), values) {
@@ -116,26 +114,14 @@ fn check_map(
             (Some(schema), _) => check(&entry.value, schema, &path, report),
             (None, Some(schema)) => check(&entry.value, schema, &path, report),
             (None, None) => {
-                report.add(
-                    entry.key_position,
-                    &path,
-                    unknown_field(&entry.key, properties),
-                );
+                report.add(entry.key_position, &path, unknown_field(&entry.key, properties));
             }
         }
     }
-    let required = schema
-        .get("required")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
     for field in required.filter_map(Value::as_str) {
         if node.get(field).is_none_or(Node::is_null) {
-            report.add(
-                node.position,
-                &path.field(field),
-                format!("{field} is missing"),
-            );
+            report.add(node.position, &path.field(field), format!("{field} is missing"));
         }
     }
     if let Some(most) = bound(schema, "maxProperties").filter(|most| entries.len() as i64 > *most) {
@@ -148,19 +134,12 @@ fn check_map(
 }
 
 fn unknown_field(field: &str, known: Option<&Map<String, Value>>) -> String {
-    let known: Vec<&str> = known
-        .into_iter()
-        .flatten()
-        .map(|(field, _)| field.as_str())
-        .collect();
+    let known: Vec<&str> = known.into_iter().flatten().map(|(field, _)| field.as_str()).collect();
     match nearest(field, known.iter().copied()) {
         Some(near) => format!("unknown field {field:?}: did you mean {near}?"),
         None if known.is_empty() => format!("unknown field {field:?}: nothing can stand here"),
         None if known.len() <= LISTED_WORDS => {
-            format!(
-                "unknown field {field:?}: here can stand {}",
-                known.join(", ")
-            )
+            format!("unknown field {field:?}: here can stand {}", known.join(", "))
         }
         None => format!("unknown field {field:?}"),
     }
@@ -175,29 +154,18 @@ fn check_list(
 ) {
     let count = items.len() as i64;
     if let Some(most) = bound(schema, "maxItems").filter(|most| count > *most) {
-        report.add(
-            node.position,
-            path,
-            format!("{count} items, at most {most} are possible"),
-        );
+        report.add(node.position, path, format!("{count} items, at most {most} are possible"));
     }
     if let Some(least) = bound(schema, "minItems").filter(|least| count < *least) {
-        report.add(
-            node.position,
-            path,
-            format!("{count} items, at least {least} must be given"),
-        );
+        report.add(node.position, path, format!("{count} items, at least {least} must be given"));
     }
     if let Some(item_schema) = schema.get("items") {
         for (index, item) in items.iter().enumerate() {
             check(item, item_schema, &path.index(index), report);
         }
     }
-    let keys = schema
-        .get("x-kubernetes-list-map-keys")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let keys =
+        schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten();
     for key in keys.filter_map(Value::as_str) {
         check_unique(items, key, path, report);
     }
@@ -263,10 +231,7 @@ fn out_of_range(number: i64, least: Option<i64>, most: Option<i64>) -> String {
     match (least, most) {
         (Some(least), Some(most)) => format!("{number} is out of range: {least} to {most}"),
         (Some(least), None) => format!("{number} is out of range: at least {least}"),
-        (_, most) => format!(
-            "{number} is out of range: at most {}",
-            most.unwrap_or(i64::MAX)
-        ),
+        (_, most) => format!("{number} is out of range: at most {}", most.unwrap_or(i64::MAX)),
     }
 }
 
@@ -284,9 +249,7 @@ fn unknown_word(value: &Value, words: &[Value]) -> String {
 /// A bound; the schema's generator writes some of them as floats.
 fn bound(schema: &Map<String, Value>, keyword: &str) -> Option<i64> {
     let value = schema.get(keyword)?;
-    value
-        .as_i64()
-        .or_else(|| value.as_f64().map(|number| number as i64))
+    value.as_i64().or_else(|| value.as_f64().map(|number| number as i64))
 }
 
 fn format_minimum(schema: &Map<String, Value>) -> Option<i64> {

@@ -66,10 +66,7 @@ fn a_policy_is_read_from_yaml_and_from_json() {
 	"spec":{"kprobes":[{"call":"sys_openat","message":"\ud83d\ude80 \/"}]}}"#;
     let document = one(json);
     assert_eq!(document.title(), "TracingPolicyNamespaced/shop/p");
-    assert_eq!(
-        document.policy.unwrap().hooks[0].message.as_deref(),
-        Some("🚀 /")
-    );
+    assert_eq!(document.policy.unwrap().hooks[0].message.as_deref(), Some("🚀 /"));
 }
 
 #[test]
@@ -119,10 +116,7 @@ fn envelope_mistakes() {
             "# nothing\n---\n---\n",
             "a.yaml:1:1\n   the file holds no document: write a SecurityWatch, a ClusterSecurityWatch or a TracingPolicy",
         ),
-        (
-            "- a",
-            "a.yaml:1:1\n   a document is a map with apiVersion, kind, metadata and spec",
-        ),
+        ("- a", "a.yaml:1:1\n   a document is a map with apiVersion, kind, metadata and spec"),
         (
             "a: [",
             "a.yaml:2:1\n   this is not YAML: while parsing a node, did not find expected node content",
@@ -135,10 +129,7 @@ fn envelope_mistakes() {
             "kind: Pod",
             "a.yaml:1:7  kind\n   \"Pod\" cannot be read here: one of SecurityWatch, ClusterSecurityWatch, TracingPolicy, TracingPolicyNamespaced",
         ),
-        (
-            "a: 1\nb: 2\na: 3",
-            "a.yaml:3:1\n   \"a\" stands twice in the same map: remove one",
-        ),
+        ("a: 1\nb: 2\na: 3", "a.yaml:3:1\n   \"a\" stands twice in the same map: remove one"),
         (
             "{apiVersion: v1, kind: SecurityWatch, metadata: {name: a}, spec: {}}",
             "a.yaml:1:14  apiVersion\n   v1 has no kind SecurityWatch: write securitywatch.io/v1alpha1",
@@ -158,11 +149,7 @@ fn envelope_mistakes() {
 
 #[test]
 fn several_documents_and_several_files() {
-    let two = format!(
-        "{}---\n{}",
-        policy(),
-        policy().replace("name: connect", "name: other")
-    );
+    let two = format!("{}---\n{}", policy(), policy().replace("name: connect", "name: other"));
     assert_eq!(load("a.yaml", &two).unwrap().len(), 2);
     let twins = format!("{}---\n{}", policy(), policy());
     assert_eq!(
@@ -209,33 +196,18 @@ fn a_watch_without_policy_is_read_in_full() {
     assert!(!document.suspended);
     let parseable = document.parseable.unwrap();
     assert_eq!(parseable.url.as_str(), "https://parseable.example.org/base");
-    assert_eq!(
-        (parseable.stream.as_str(), parseable.retention_days),
-        ("tetrademo", Some(30))
-    );
-    assert_eq!(
-        parseable.shipping_credentials().unwrap().secret_name,
-        "ingest"
-    );
+    assert_eq!((parseable.stream.as_str(), parseable.retention_days), ("tetrademo", Some(30)));
+    assert_eq!(parseable.shipping_credentials().unwrap().secret_name, "ingest");
     let alert = &document.alerts[0];
-    assert_eq!(
-        (alert.name.as_str(), alert.severity),
-        ("curl_command", Severity::High)
-    );
+    assert_eq!((alert.name.as_str(), alert.severity), ("curl_command", Severity::High));
     assert_eq!(alert.path.as_str(), "spec.alerts[0]");
     let repeat = alert.targets[0].repeat.unwrap();
-    assert_eq!(
-        (repeat.interval, repeat.times),
-        (Duration::from_secs(90), 5)
-    );
+    assert_eq!((repeat.interval, repeat.times), (Duration::from_secs(90), 5));
     assert!(
         matches!(&alert.targets[0].receiver, Receiver::Webhook { skip_tls_check: true, headers, .. } if headers["X-Team"].expose() == "blue")
     );
     assert_eq!(alert.targets[1].repeat, None);
-    assert!(matches!(
-        alert.targets[2].receiver,
-        Receiver::Alertmanager { login: Some(_), .. }
-    ));
+    assert!(matches!(alert.targets[2].receiver, Receiver::Alertmanager { login: Some(_), .. }));
     let suspended = WATCH.replace("spec:\n", "spec:\n  suspend: true\n");
     assert!(one(&suspended).suspended);
 }
@@ -287,6 +259,21 @@ fn the_rules_of_the_crd_hold_for_files_too() {
             "times: 5",
             "times: 0",
             "a.yaml:19:40  spec.alerts[0].targets[0].repeat.times\n   0 is out of range: 1 to 1000",
+        ),
+        (
+            "(process_exec_process_binary =% \"/usr/bin/curl\")",
+            "(process_exec_process_binary =~ \"/usr/bin/curl\")",
+            "a.yaml:16:11  spec.alerts[0].rule\n   column 30: expected one of = != =% !% ~ < <= > >=, found \"=~\"; a regular expression is ~\n   (process_exec_process_binary =~ \"/usr/bin/curl\")\n                                ^^",
+        ),
+        (
+            "{process_exec_process_pod_name}",
+            "{process_exec_process_pod_name",
+            "a.yaml:15:14  spec.alerts[0].message\n   column 9: expected a } after the column's name, found the end of the message; a brace itself is written {{\n   curl in {process_exec_process_pod_name\n           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^",
+        ),
+        (
+            "=% \"/usr/bin/curl\"",
+            "~ \"(\"",
+            "a.yaml:16:11  spec.alerts[0].rule\n   column process_exec_process_binary: the regular expression \"(\" is not valid: unclosed group",
         ),
         (
             "slack: {urlFrom: {secretName: oncall, key: slack}}",
@@ -341,11 +328,7 @@ fn yaml_subtleties() {
         .replace("stream: tetrademo", "stream: tetra");
     assert_eq!(one(&text).parseable.unwrap().retention_days, Some(30));
     let text = format!("{}  - &a a\n  - *a\n", WATCH);
-    assert!(
-        errors(&text)[1].contains("a.yaml:23:5  spec.alerts[2]\n"),
-        "{:?}",
-        errors(&text)
-    );
+    assert!(errors(&text)[1].contains("a.yaml:23:5  spec.alerts[2]\n"), "{:?}", errors(&text));
     // A null field is absent.
     assert!(
         one(&WATCH.replace("retention: 30d", "retention:"))
@@ -358,16 +341,9 @@ fn yaml_subtleties() {
     let mut bomb = String::from("a0: &a0 [x]\n");
     for level in 1..30 {
         let alias = format!("*a{}", level - 1);
-        bomb.push_str(&format!(
-            "a{level}: &a{level} [{}]\n",
-            [alias.as_str(); 10].join(", ")
-        ));
+        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 10].join(", ")));
     }
-    assert!(
-        errors(&bomb)[0].contains("more than 200000 values"),
-        "{:?}",
-        errors(&bomb)
-    );
+    assert!(errors(&bomb)[0].contains("more than 200000 values"), "{:?}", errors(&bomb));
     assert!(errors(&"[".repeat(70))[0].contains("nested"));
     assert!(errors(&"- ".repeat(70))[0].contains("nested"));
     assert!(errors(&"x".repeat(2 << 20))[0].contains("at most"));
@@ -400,9 +376,7 @@ const V1: &str = r#"{
 #[test]
 fn v1_alerts_are_converted_and_keep_their_secrets() {
     let documents = load("dir/egress-alerts.json", V1).unwrap();
-    let [document] = documents.as_slice() else {
-        panic!("one document")
-    };
+    let [document] = documents.as_slice() else { panic!("one document") };
     assert_eq!(document.title(), "v1 alerts/egress-alerts");
     let targets = &document.alerts[0].targets;
     let repeats: Vec<_> = targets
@@ -418,6 +392,21 @@ fn v1_alerts_are_converted_and_keep_their_secrets() {
         !shown.contains("T0KEN") && !shown.contains("S3CRET") && !shown.contains("hooks.example"),
         "{shown}"
     );
+}
+
+#[test]
+fn v1_rules_come_as_text_as_a_tree_or_as_one_comparison() {
+    let text =
+        r#"{"type": "composite", "config": "(process_exit_process_binary =% \"/usr/bin/wget\")"}"#;
+    let rule = |rule: &str| one(&V1.replace(text, rule)).alerts[0].rule.to_text().unwrap();
+    let written = rule(text);
+    assert_eq!(written, r#"process_exit_process_binary =% "/usr/bin/wget""#);
+    let tree = r#"{"type": "composite", "config": {"string":
+        {"column": "process_exit_process_binary", "operator": "=%", "value": "/usr/bin/wget"}}}"#;
+    assert_eq!(rule(tree), written);
+    let column = r#"{"type": "column", "config":
+        {"column": "process_exit_process_binary", "value": "/usr/bin/wget", "repeats": 1}}"#;
+    assert_eq!(rule(column), written);
 }
 
 #[test]
@@ -444,9 +433,19 @@ fn v1_mistakes_do_not_repeat_secrets() {
             "a.yaml:11:39  alerts[0].targets[1].username\n   a target of this type has no username",
         ),
         (
+            "=% \\\"/usr",
+            "=~ \\\"/usr",
+            "a.yaml:7:47  alerts[0].rule.config\n   column 30: expected one of = != =% !% ~ < <= > >=, found \"=~\"; a regular expression is ~\n   (process_exit_process_binary =~ \"/usr/bin/wget\")\n                                ^^",
+        ),
+        (
+            r#"{"type": "composite", "config": "(process_exit_process_binary =% \"/usr/bin/wget\")"}"#,
+            r#"{"type": "column", "config": {"column": "a", "value": "b", "repeats": 2}}"#,
+            "a.yaml:7:85  alerts[0].rule.config.repeats\n   2 consecutive matches are not supported, each event is judged alone; use 1",
+        ),
+        (
             "\"type\": \"composite\"",
-            "\"type\": \"column\"",
-            "a.yaml:7:15  alerts[0].rule\n   only rules of type composite with a text as config are read",
+            "\"type\": \"colum\"",
+            "a.yaml:7:24  alerts[0].rule.type\n   unknown variant `colum`, expected `column` or `composite`",
         ),
         (
             ", \"times\": 3",

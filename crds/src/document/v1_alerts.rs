@@ -15,10 +15,13 @@ use super::error::Report;
 use super::node::Node;
 use super::{Document, Kind, place, read, schema};
 use crate::field::{FieldError, FieldPath};
+use crate::rule::Expr;
+use crate::rule::v1::{Composite, RuleDocument};
 use crate::secret::{Secret, SecretUrl};
 use crate::v1alpha1::{MAX_ALERTS, Severity};
 use crate::watch::{
-    Alert, Login, Receiver, Repeat, Target, UrlSource, check_header, check_interval, message, rule,
+    Alert, Login, Receiver, Repeat, Target, UrlSource, check_header, check_interval, judged,
+    message, rule,
 };
 
 /// The old server's interval where a target names none.
@@ -88,9 +91,7 @@ struct V1Target {
 // Endpoint, headers and password are secrets.
 impl std::fmt::Debug for V1Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("V1Target")
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("V1Target").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -134,9 +135,7 @@ pub(super) fn load(file_name: &str, node: &Node, report: &mut Report) -> Option<
         place(node, errors, report);
         return None;
     }
-    let stem = Path::new(file_name)
-        .file_stem()
-        .and_then(|stem| stem.to_str());
+    let stem = Path::new(file_name).file_stem().and_then(|stem| stem.to_str());
     Some(Document {
         file: file_name.to_owned(),
         position: node.position,
@@ -152,7 +151,7 @@ pub(super) fn load(file_name: &str, node: &Node, report: &mut Report) -> Option<
 
 fn convert(path: &FieldPath, alert: V1Alert, errors: &mut Vec<FieldError>) -> Option<Alert> {
     let message = message(&path.field("message"), &alert.message, errors);
-    let rule = convert_rule(&path.field("rule"), &alert.rule, errors);
+    let rule = convert_rule(&path.field("rule"), alert.rule, errors);
     let list = path.field("targets");
     let targets = alert
         .targets
@@ -170,12 +169,25 @@ fn convert(path: &FieldPath, alert: V1Alert, errors: &mut Vec<FieldError>) -> Op
     })
 }
 
-fn convert_rule(path: &FieldPath, value: &Value, errors: &mut Vec<FieldError>) -> Option<String> {
-    match (value["type"].as_str(), value["config"].as_str()) {
-        (Some("composite"), Some(text)) => rule(&path.field("config"), text, errors),
-        _ => {
-            let message = "only rules of type composite with a text as config are read";
-            errors.push(FieldError::new(path, message));
+fn convert_rule(path: &FieldPath, value: Value, errors: &mut Vec<FieldError>) -> Option<Expr> {
+    let document: RuleDocument = match serde_path_to_error::deserialize(value) {
+        Ok(document) => document,
+        Err(error) => {
+            let inner = error.path().to_string();
+            let path = if inner == "." { path.clone() } else { path.field(&inner) };
+            errors.push(FieldError::new(&path, error.inner().to_string()));
+            return None;
+        }
+    };
+    if let RuleDocument::Composite(Composite::Text(text)) = &document {
+        return rule(&path.field("config"), text, errors);
+    }
+    match document.into_expr() {
+        Ok(expr) => judged(path, expr, errors),
+        Err(message) => {
+            // It begins with the field's place in the rule.
+            let (inner, message) = message.split_once(": ").unwrap_or(("config", message.as_str()));
+            errors.push(FieldError::new(&path.field(inner), message));
             None
         }
     }
@@ -201,66 +213,38 @@ fn convert_target(
             let mut headers = BTreeMap::new();
             for (name, value) in spec.headers.into_iter().flatten() {
                 if let Err(message) = check_header(&name, &value) {
-                    errors.push(FieldError::new(
-                        &path.field("headers").field(&name),
-                        message,
-                    ));
+                    errors.push(FieldError::new(&path.field("headers").field(&name), message));
                 }
                 headers.insert(name, Secret::new(value));
             }
-            Receiver::Webhook {
-                url: url?,
-                headers,
-                skip_tls_check,
-            }
+            Receiver::Webhook { url: url?, headers, skip_tls_check }
         }
         V1TargetKind::Slack => Receiver::Slack { url: url? },
         V1TargetKind::Alertmanager => {
             let login = match (spec.username, spec.password) {
-                (Some(username), Some(password)) => Some(Login::Inline {
-                    username,
-                    password: Secret::new(password),
-                }),
+                (Some(username), Some(password)) => {
+                    Some(Login::Inline { username, password: Secret::new(password) })
+                }
                 (None, None) => None,
                 _ => {
                     errors.push(FieldError::new(path, "username and password go together"));
                     None
                 }
             };
-            Receiver::Alertmanager {
-                url: url?,
-                login,
-                skip_tls_check,
-            }
+            Receiver::Alertmanager { url: url?, login, skip_tls_check }
         }
     };
-    Some(Target {
-        path: path.clone(),
-        receiver,
-        repeat: Some(repeat?),
-    })
+    Some(Target { path: path.clone(), receiver, repeat: Some(repeat?) })
 }
 
 /// Fields of one type of target in another.
 fn refuse_strangers(path: &FieldPath, spec: &V1Target, errors: &mut Vec<FieldError>) {
     let kind = spec.kind;
     let strangers = [
-        (
-            "headers",
-            spec.headers.is_some() && kind != V1TargetKind::Webhook,
-        ),
-        (
-            "skip_tls_check",
-            spec.skip_tls_check.is_some() && kind == V1TargetKind::Slack,
-        ),
-        (
-            "username",
-            spec.username.is_some() && kind != V1TargetKind::Alertmanager,
-        ),
-        (
-            "password",
-            spec.password.is_some() && kind != V1TargetKind::Alertmanager,
-        ),
+        ("headers", spec.headers.is_some() && kind != V1TargetKind::Webhook),
+        ("skip_tls_check", spec.skip_tls_check.is_some() && kind == V1TargetKind::Slack),
+        ("username", spec.username.is_some() && kind != V1TargetKind::Alertmanager),
+        ("password", spec.password.is_some() && kind != V1TargetKind::Alertmanager),
     ];
     for (field, _) in strangers.iter().filter(|(_, present)| *present) {
         errors.push(FieldError::new(
@@ -277,9 +261,7 @@ fn convert_repeat(
 ) -> Option<Repeat> {
     let path = path.field("repeat");
     let repeat = spec.repeat.as_ref();
-    let interval = repeat
-        .and_then(|repeat| repeat.interval.as_deref())
-        .unwrap_or(DEFAULT_INTERVAL);
+    let interval = repeat.and_then(|repeat| repeat.interval.as_deref()).unwrap_or(DEFAULT_INTERVAL);
     let interval = check_interval(interval)
         .map_err(|message| errors.push(FieldError::new(&path.field("interval"), message)));
     let times = match (repeat.and_then(|repeat| repeat.times), spec.kind) {
@@ -291,8 +273,5 @@ fn convert_repeat(
             None
         }
     };
-    Some(Repeat {
-        interval: interval.ok()?,
-        times: times?,
-    })
+    Some(Repeat { interval: interval.ok()?, times: times? })
 }

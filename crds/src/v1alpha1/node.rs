@@ -40,21 +40,9 @@ use super::status::condition_list;
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
     ),
-    printcolumn(
-        name = "Kernel",
-        type_ = "string",
-        json_path = ".status.kernel.release"
-    ),
-    printcolumn(
-        name = "Policies",
-        type_ = "string",
-        json_path = ".status.policySummary"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    ),
+    printcolumn(name = "Kernel", type_ = "string", json_path = ".status.kernel.release"),
+    printcolumn(name = "Policies", type_ = "string", json_path = ".status.policySummary"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Probe",
         type_ = "string",

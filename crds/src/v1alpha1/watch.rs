@@ -35,16 +35,8 @@ use crate::tracing_policy::TracingPolicySpec;
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
     ),
     printcolumn(name = "Nodes", type_ = "string", json_path = ".status.nodes.summary"),
-    printcolumn(
-        name = "Alerts",
-        type_ = "string",
-        json_path = ".status.alertCounts.summary"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    ),
+    printcolumn(name = "Alerts", type_ = "string", json_path = ".status.alertCounts.summary"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Stream",
         type_ = "string",
@@ -105,16 +97,8 @@ pub struct SecurityWatchSpec {
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
     ),
     printcolumn(name = "Nodes", type_ = "string", json_path = ".status.nodes.summary"),
-    printcolumn(
-        name = "Alerts",
-        type_ = "string",
-        json_path = ".status.alertCounts.summary"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    ),
+    printcolumn(name = "Alerts", type_ = "string", json_path = ".status.alertCounts.summary"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Stream",
         type_ = "string",

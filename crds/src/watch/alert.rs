@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use crate::field::{FieldError, FieldPath};
+use crate::rule::{self, Expr, Matcher, ParseError, Template};
 use crate::secret::{Secret, SecretUrl};
 use crate::v1alpha1::{
     AlertSpec, AlertTarget, AlertmanagerTarget, SecretKeyRef, SecretRef, Severity, WebhookTarget,
@@ -24,9 +25,9 @@ pub struct Alert {
     /// `medium` when the document says nothing.
     pub severity: Severity,
     /// `{column}` stands for that column of the event.
-    pub message: String,
+    pub message: Template,
     /// When it fires.
-    pub rule: String,
+    pub rule: Expr,
     /// At least one.
     pub targets: Vec<Target>,
 }
@@ -122,16 +123,10 @@ pub(super) fn check_all(
 
 fn check(path: &FieldPath, spec: &AlertSpec, errors: &mut Vec<FieldError>) -> Option<Alert> {
     if !rules::ALERT_NAME.allows(&spec.name) {
-        errors.push(FieldError::new(
-            &path.field("name"),
-            rules::ALERT_NAME.message,
-        ));
+        errors.push(FieldError::new(&path.field("name"), rules::ALERT_NAME.message));
     }
     if spec.targets.is_empty() {
-        errors.push(FieldError::new(
-            &path.field("targets"),
-            "an alert needs at least one target",
-        ));
+        errors.push(FieldError::new(&path.field("targets"), "an alert needs at least one target"));
     }
     let message = message(&path.field("message"), &spec.message, errors);
     let rule = rule(&path.field("rule"), &spec.rule, errors);
@@ -157,24 +152,34 @@ pub(crate) fn message(
     path: &FieldPath,
     text: &str,
     errors: &mut Vec<FieldError>,
-) -> Option<String> {
+) -> Option<Template> {
     if text.trim().is_empty() {
-        errors.push(FieldError::new(
-            path,
-            "the message is empty: say what happened",
-        ));
+        errors.push(FieldError::new(path, "the message is empty: say what happened"));
         return None;
     }
-    Some(text.to_owned())
+    Template::parse(text).map_err(|error| errors.push(pointed(path, &error))).ok()
 }
 
 /// The one place where a rule's text gets its meaning.
-pub(crate) fn rule(path: &FieldPath, text: &str, errors: &mut Vec<FieldError>) -> Option<String> {
-    if text.trim().is_empty() {
-        errors.push(FieldError::new(path, "the rule is empty"));
-        return None;
+pub(crate) fn rule(path: &FieldPath, text: &str, errors: &mut Vec<FieldError>) -> Option<Expr> {
+    let expr = rule::parse(text).map_err(|error| errors.push(pointed(path, &error))).ok()?;
+    judged(path, expr, errors)
+}
+
+/// A rule that can be judged in-process; one that merely parses may hold a wrong regular expression.
+pub(crate) fn judged(path: &FieldPath, expr: Expr, errors: &mut Vec<FieldError>) -> Option<Expr> {
+    match Matcher::compile(&expr) {
+        Ok(_) => Some(expr),
+        Err(error) => {
+            errors.push(FieldError::new(path, error.to_string()));
+            None
+        }
     }
-    Some(text.to_owned())
+}
+
+/// A mistake in a text, with the text and carets below the place.
+fn pointed(path: &FieldPath, error: &ParseError) -> FieldError {
+    FieldError::new(path, format!("{error}\n{}", error.snippet("")))
 }
 
 fn check_target(
@@ -185,14 +190,8 @@ fn check_target(
     let receiver = match (&spec.webhook, &spec.slack, &spec.alertmanager) {
         (Some(webhook), None, None) => check_webhook(&path.field("webhook"), webhook, errors),
         (None, Some(slack), None) => {
-            check_key(
-                &path.field("slack").field("urlFrom"),
-                &slack.url_from,
-                errors,
-            );
-            Receiver::Slack {
-                url: UrlSource::Secret(slack.url_from.clone()),
-            }
+            check_key(&path.field("slack").field("urlFrom"), &slack.url_from, errors);
+            Receiver::Slack { url: UrlSource::Secret(slack.url_from.clone()) }
         }
         (None, None, Some(manager)) => {
             check_alertmanager(&path.field("alertmanager"), manager, errors)
@@ -207,11 +206,8 @@ fn check_target(
         Some(repeat) => {
             let path = path.field("repeat");
             let form = rules::INTERVAL.allows(&repeat.interval);
-            let interval = if form {
-                check_interval(&repeat.interval)
-            } else {
-                Err(rules::INTERVAL.message)
-            };
+            let interval =
+                if form { check_interval(&repeat.interval) } else { Err(rules::INTERVAL.message) };
             let times = u32::try_from(repeat.times).ok().filter(|times| *times > 0);
             if let Err(message) = interval {
                 errors.push(FieldError::new(&path.field("interval"), message));
@@ -219,17 +215,10 @@ fn check_target(
             if times.is_none() {
                 errors.push(FieldError::new(&path.field("times"), "times is at least 1"));
             }
-            Some(Repeat {
-                interval: interval.ok()?,
-                times: times?,
-            })
+            Some(Repeat { interval: interval.ok()?, times: times? })
         }
     };
-    Some(Target {
-        path: path.clone(),
-        receiver,
-        repeat,
-    })
+    Some(Target { path: path.clone(), receiver, repeat })
 }
 
 fn check_webhook(path: &FieldPath, spec: &WebhookTarget, errors: &mut Vec<FieldError>) -> Receiver {
@@ -267,19 +256,13 @@ fn check_alertmanager(
 fn check_key(path: &FieldPath, reference: &SecretKeyRef, errors: &mut Vec<FieldError>) {
     check_secret(path, &reference.secret_name, errors);
     if !rules::SECRET_KEY.allows(&reference.key) {
-        errors.push(FieldError::new(
-            &path.field("key"),
-            rules::SECRET_KEY.message,
-        ));
+        errors.push(FieldError::new(&path.field("key"), rules::SECRET_KEY.message));
     }
 }
 
 pub(super) fn check_secret(path: &FieldPath, name: &str, errors: &mut Vec<FieldError>) {
     if !rules::OBJECT_NAME.allows(name) {
-        errors.push(FieldError::new(
-            &path.field("secretName"),
-            rules::OBJECT_NAME.message,
-        ));
+        errors.push(FieldError::new(&path.field("secretName"), rules::OBJECT_NAME.message));
     }
 }
 
@@ -289,10 +272,7 @@ pub(crate) fn check_header(name: &str, value: &str) -> Result<(), &'static str> 
     if name.is_empty() || !name.chars().all(token) {
         return Err("not a header's name: it has letters, digits and -");
     }
-    if !value
-        .chars()
-        .all(|c| c == '\t' || c == ' ' || c.is_ascii_graphic())
-    {
+    if !value.chars().all(|c| c == '\t' || c == ' ' || c.is_ascii_graphic()) {
         return Err("not a header's value: it is one line of ASCII");
     }
     Ok(())

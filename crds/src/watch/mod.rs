@@ -3,9 +3,8 @@
 mod alert;
 mod target;
 
-
 pub use alert::{Alert, Login, Receiver, Repeat, Target, UrlSource};
-pub(crate) use alert::{check_header, check_interval, message, rule};
+pub(crate) use alert::{check_header, check_interval, judged, message, rule};
 pub use target::Parseable;
 
 use crate::compile::compile_policy;
@@ -42,11 +41,7 @@ pub fn check_watch(
     let (policy, policy_ref) = policy(name, base, spec.tracing_policy.as_ref(), &mut errors);
     refuse_filters(base, spec.events.as_ref(), &mut errors);
     let parseable = spec.target.as_ref().and_then(|target| {
-        target::check(
-            &base.field("target").field("parseable"),
-            &target.parseable,
-            &mut errors,
-        )
+        target::check(&base.field("target").field("parseable"), &target.parseable, &mut errors)
     });
     let alerts = alert::check_all(
         &base.field("alerts"),
@@ -101,27 +96,9 @@ fn refuse_filters(base: &FieldPath, events: Option<&EventFilters>, errors: &mut 
     let Some(events) = events else { return };
     let path = base.field("events");
     let present = [
-        (
-            "allow",
-            events
-                .allow
-                .as_ref()
-                .is_some_and(|filters| !filters.is_empty()),
-        ),
-        (
-            "deny",
-            events
-                .deny
-                .as_ref()
-                .is_some_and(|filters| !filters.is_empty()),
-        ),
-        (
-            "redact",
-            events
-                .redact
-                .as_ref()
-                .is_some_and(|redactions| !redactions.is_empty()),
-        ),
+        ("allow", events.allow.as_ref().is_some_and(|filters| !filters.is_empty())),
+        ("deny", events.deny.as_ref().is_some_and(|filters| !filters.is_empty())),
+        ("redact", events.redact.as_ref().is_some_and(|redactions| !redactions.is_empty())),
     ];
     for (field, _) in present.iter().filter(|(_, present)| *present) {
         errors.push(FieldError::new(

@@ -28,9 +28,7 @@ impl Parseable {
     /// The Secret a node ships with.
     #[must_use]
     pub fn shipping_credentials(&self) -> Option<&SecretRef> {
-        self.ingest_credentials
-            .as_ref()
-            .or(self.credentials.as_ref())
+        self.ingest_credentials.as_ref().or(self.credentials.as_ref())
     }
 }
 
@@ -56,10 +54,9 @@ pub(super) fn check(
             None
         }
     };
-    for (field, secret) in [
-        ("credentials", &spec.credentials),
-        ("ingestCredentials", &spec.ingest_credentials),
-    ] {
+    for (field, secret) in
+        [("credentials", &spec.credentials), ("ingestCredentials", &spec.ingest_credentials)]
+    {
         if let Some(secret) = secret {
             check_secret(&path.field(field), &secret.secret_name, errors);
         }
@@ -84,9 +81,7 @@ fn server(text: &str) -> Option<Url> {
 }
 
 fn retention_days(text: &str) -> Result<u32, &'static str> {
-    let days = text
-        .strip_suffix('d')
-        .filter(|_| rules::RETENTION.allows(text));
+    let days = text.strip_suffix('d').filter(|_| rules::RETENTION.allows(text));
     match days.and_then(|days| days.parse().ok()) {
         Some(days) if (1..=MAX_RETENTION_DAYS).contains(&days) => Ok(days),
         Some(_) => Err("retention is from 1d to 36500d"),

@@ -23,10 +23,7 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    println!(
-        "skipped: {} is not here (set SECURITYWATCH_SHARED)",
-        folder.display()
-    );
+    println!("skipped: {} is not here (set SECURITYWATCH_SHARED)", folder.display());
     None
 }
 
