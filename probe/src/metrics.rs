@@ -94,7 +94,9 @@ pub struct LatencyHistogram;
 
 impl MetricConstructor<Histogram> for LatencyHistogram {
     fn new_metric(&self) -> Histogram {
-        Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0])
+        Histogram::new([
+            0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0,
+        ])
     }
 }
 
@@ -126,13 +128,29 @@ impl Metrics {
             wire_bytes: family(r, "wire_bytes", "Body bytes acknowledged, as sent"),
             queue_bytes: family(r, "queue_bytes", "Bytes waiting to be acknowledged"),
             queue_rows: family(r, "queue_rows", "Rows waiting to be acknowledged"),
-            held: family(r, "held", "1 while a stream refuses what is sent until somebody mends it"),
-            ship_latency: latency(r, "ship_latency", "From the oldest event of a batch to its acknowledgement"),
+            held: family(
+                r,
+                "held",
+                "1 while a stream refuses what is sent until somebody mends it",
+            ),
+            ship_latency: latency(
+                r,
+                "ship_latency",
+                "From the oldest event of a batch to its acknowledgement",
+            ),
             alert_hits: family(r, "alert_hits", "Rows that matched a rule"),
             notifications: family(r, "notifications", "Alert calls answered with 2xx"),
             notification_failures: family(r, "notification_failures", "Alert calls given up"),
-            notification_retries: family(r, "notification_retries", "Alert calls repeated after an error"),
-            alert_latency: latency(r, "alert_latency", "From an event to the 2xx of its alert call"),
+            notification_retries: family(
+                r,
+                "notification_retries",
+                "Alert calls repeated after an error",
+            ),
+            alert_latency: latency(
+                r,
+                "alert_latency",
+                "From an event to the 2xx of its alert call",
+            ),
             registry,
         }
     }
@@ -161,7 +179,11 @@ where
     family
 }
 
-fn latency<L>(registry: &mut Registry, name: &str, help: &str) -> Family<L, Histogram, LatencyHistogram>
+fn latency<L>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+) -> Family<L, Histogram, LatencyHistogram>
 where
     L: Clone + std::hash::Hash + Eq + EncodeLabelSet + std::fmt::Debug + Send + Sync + 'static,
 {
@@ -191,7 +213,9 @@ pub async fn serve(addr: SocketAddr, metrics: Arc<Metrics>) -> Result<SocketAddr
     let (listener, local) = bound.await.map_err(|source| ServeError { addr, source })?;
     let page = move || {
         let body = metrics.render();
-        async move { ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], body) }
+        async move {
+            ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], body)
+        }
     };
     let app = Router::new().route("/metrics", get(page));
     tokio::spawn(async move {

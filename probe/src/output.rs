@@ -1,6 +1,9 @@
 //! Where events go: this machine's outputs, the streams of the watches, and their alerts.
 
-use crate::alert::{self, Alert, AlertEngine, AlertReport, AlertSummary, NotifyError, NotifySettings, ReportHook, WatchAlerts, arm};
+use crate::alert::{
+    self, Alert, AlertEngine, AlertReport, AlertSummary, NotifyError, NotifySettings, ReportHook,
+    WatchAlerts, arm,
+};
 use crate::encode::compact::AlertLine;
 use crate::encode::flatten::{Origin, Row, flatten};
 use crate::encode::rfc3339::Rfc3339;
@@ -61,7 +64,11 @@ impl WatchOutput {
         let watch = || document.title();
         let account = |field, secret: &Option<SecretRef>| {
             let read = |s: &SecretRef| Credentials::from_secret(secrets, &s.secret_name);
-            secret.as_ref().map(read).transpose().map_err(|source| OutputError::Secret { watch: watch(), field, source })
+            secret.as_ref().map(read).transpose().map_err(|source| OutputError::Secret {
+                watch: watch(),
+                field,
+                source,
+            })
         };
         let target = match &document.parseable {
             None => None,
@@ -123,7 +130,8 @@ impl Outputs {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, OutputError> {
         let (shippers, shipper_of) = start_shippers(&config, rt, metrics)?;
-        let on_alert = report_hook(local.as_ref().and_then(LocalOutput::alerts), config.on_alert.clone());
+        let on_alert =
+            report_hook(local.as_ref().and_then(LocalOutput::alerts), config.on_alert.clone());
         let watches = watch_alerts(config.watches);
         let alerts = AlertEngine::start(watches, config.notify, on_alert, rt, metrics)?;
         let counter = |kind| metrics.events.get_or_create_owned(&KindLabel { kind });
@@ -211,7 +219,8 @@ impl Outputs {
     pub fn finish(mut self, patience: Duration) -> Summary {
         self.tick();
         let deadline = Instant::now() + patience;
-        let shipping = futures::future::join_all(self.shippers.into_iter().map(|s| s.finish(deadline)));
+        let shipping =
+            futures::future::join_all(self.shippers.into_iter().map(|s| s.finish(deadline)));
         let (streams, alerts) =
             self.rt.block_on(async { futures::join!(shipping, self.alerts.finish(deadline)) });
         let counts = self.local.as_ref().map(LocalOutput::counts);
@@ -252,7 +261,11 @@ fn class(event: &Event) -> Class {
 type Started = (Vec<Shipper>, Vec<Option<usize>>);
 
 /// One shipper for each stream, however many watches name it.
-fn start_shippers(config: &OutputConfig, rt: &Handle, metrics: &Arc<Metrics>) -> Result<Started, OutputError> {
+fn start_shippers(
+    config: &OutputConfig,
+    rt: &Handle,
+    metrics: &Arc<Metrics>,
+) -> Result<Started, OutputError> {
     let mut targets: Vec<ship::Target> = Vec::new();
     let mut shippers = Vec::new();
     let mut shipper_of = Vec::new();
@@ -261,11 +274,16 @@ fn start_shippers(config: &OutputConfig, rt: &Handle, metrics: &Arc<Metrics>) ->
             shipper_of.push(None);
             continue;
         };
-        let known = targets.iter().position(|t| (&t.url, &t.stream) == (&target.url, &target.stream));
+        let known =
+            targets.iter().position(|t| (&t.url, &t.stream) == (&target.url, &target.stream));
         if let Some(number) = known {
             if targets[number].retention_days != target.retention_days {
                 let (watch, stream) = (&watch.name, &target.stream);
-                tracing::warn!(watch, stream, "Another watch ships to this stream with another retention; the first one counts");
+                tracing::warn!(
+                    watch,
+                    stream,
+                    "Another watch ships to this stream with another retention; the first one counts"
+                );
             }
             shipper_of.push(known);
             continue;
@@ -280,7 +298,8 @@ fn start_shippers(config: &OutputConfig, rt: &Handle, metrics: &Arc<Metrics>) ->
 }
 
 fn watch_alerts(watches: Vec<WatchOutput>) -> Vec<WatchAlerts> {
-    let mut streams: Vec<String> = watches.iter().filter_map(|w| Some(w.target.as_ref()?.stream.clone())).collect();
+    let mut streams: Vec<String> =
+        watches.iter().filter_map(|w| Some(w.target.as_ref()?.stream.clone())).collect();
     streams.dedup();
     // Rules without a stream of their own are about the one there is.
     let only = if streams.len() == 1 { streams.pop() } else { None };
@@ -332,14 +351,19 @@ impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { exec, exit, kprobe, .. } = self;
         let total = exec + exit + kprobe;
-        write!(f, "saw {total} events: {exec} process_exec, {exit} process_exit, {kprobe} process_kprobe")?;
+        write!(
+            f,
+            "saw {total} events: {exec} process_exec, {exit} process_exit, {kprobe} process_kprobe"
+        )?;
         for stream in &self.streams {
             write!(f, "\n{stream}")?;
         }
         if !self.alerts.hits.is_empty() {
             write!(f, "\n{}", self.alerts)?;
         }
-        for (what, lost) in [("standard output", self.lost_on_stdout), ("the event log", self.lost_in_event_log)] {
+        for (what, lost) in
+            [("standard output", self.lost_on_stdout), ("the event log", self.lost_in_event_log)]
+        {
             if lost > 0 {
                 write!(f, "\ndropped {lost} events of {what}: slow_reader")?;
             }
@@ -350,7 +374,10 @@ impl std::fmt::Display for Summary {
 
 impl std::fmt::Debug for Outputs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outputs").field("shippers", &self.shippers).field("alerts", &self.alerts).finish_non_exhaustive()
+        f.debug_struct("Outputs")
+            .field("shippers", &self.shippers)
+            .field("alerts", &self.alerts)
+            .finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,9 @@ use std::time::SystemTime;
 /// Why a secret cannot be had; each message says what to create.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    #[error("secret \"{name}\" is needed for its key \"{key}\": give --secrets DIR and create DIR/{name}/{key}")]
+    #[error(
+        "secret \"{name}\" is needed for its key \"{key}\": give --secrets DIR and create DIR/{name}/{key}"
+    )]
     NoDirectory { name: String, key: String },
     #[error("secret \"{name}\" does not exist: create {}", path.display())]
     NoSecret { name: String, path: PathBuf },
@@ -19,7 +21,9 @@ pub enum SecretError {
     Empty { name: String, path: PathBuf },
     #[error("secret \"{name}\": {} is not text: it must be UTF-8 without line breaks", path.display())]
     NotText { name: String, path: PathBuf },
-    #[error("\"{0}\" cannot name a secret or a key: it may have letters, digits, '-', '_' and '.', and not start with a dot")]
+    #[error(
+        "\"{0}\" cannot name a secret or a key: it may have letters, digits, '-', '_' and '.', and not start with a dot"
+    )]
     BadName(String),
     #[error("secret \"{name}\": cannot read {}: {source}", path.display())]
     Unreadable { name: String, path: PathBuf, source: io::Error },
@@ -176,20 +180,34 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named_with_what_to_create() {
-        let (dir, secrets) = with(&[("oncall/other", "x"), ("empty/url", "\n"), ("lines/url", "a\nb")]);
+        let (dir, secrets) =
+            with(&[("oncall/other", "x"), ("empty/url", "\n"), ("lines/url", "a\nb")]);
         let message = |name: &str, key: &str| secrets.get(name, key).unwrap_err().to_string();
         let path = dir.path().display();
-        assert_eq!(message("oncall", "url"), format!("secret \"oncall\" has no key \"url\": create {path}/oncall/url"));
-        assert_eq!(message("nosuch", "url"), format!("secret \"nosuch\" does not exist: create {path}/nosuch/url"));
+        assert_eq!(
+            message("oncall", "url"),
+            format!("secret \"oncall\" has no key \"url\": create {path}/oncall/url")
+        );
+        assert_eq!(
+            message("nosuch", "url"),
+            format!("secret \"nosuch\" does not exist: create {path}/nosuch/url")
+        );
         assert!(message("empty", "url").contains("is empty"));
         assert!(message("lines", "url").contains("without line breaks"));
-        assert!(Secrets::default().get("oncall", "url").unwrap_err().to_string().contains("--secrets DIR"));
+        assert!(
+            Secrets::default()
+                .get("oncall", "url")
+                .unwrap_err()
+                .to_string()
+                .contains("--secrets DIR")
+        );
     }
 
     #[test]
     fn no_name_leaves_the_directory() {
         let (_dir, secrets) = with(&[("a/b", "x")]);
-        for (name, key) in [("..", "b"), ("a/..", "b"), ("a", "../a/b"), ("", "b"), ("a", "..data")] {
+        for (name, key) in [("..", "b"), ("a/..", "b"), ("a", "../a/b"), ("", "b"), ("a", "..data")]
+        {
             assert!(matches!(secrets.get(name, key), Err(SecretError::BadName(_))), "{name} {key}");
             assert!(!secrets.has(name, key));
         }

@@ -218,7 +218,11 @@ mod tests {
         assert_eq!(spool.push(Item(Telemetry, 10, 16)), 2);
         assert_eq!(spool.push(Item(Lifecycle, 10, 32)), 4);
         assert_eq!(spool.push(Item(Lifecycle, 10, 64)), 16);
-        assert_eq!(spool.push(Item(Telemetry, 10, 128)), 128, "telemetry never displaces lifecycle");
+        assert_eq!(
+            spool.push(Item(Telemetry, 10, 128)),
+            128,
+            "telemetry never displaces lifecycle"
+        );
         assert_eq!(spool.push(Item(Lifecycle, 10, 256)), 1);
         assert_eq!(rows_left(&spool).await, [8, 32, 64, 256]);
     }
@@ -233,7 +237,11 @@ mod tests {
         spool.ack(lease);
         assert_eq!(spool.usage(), Usage::default());
         assert_eq!(spool.push(Item(Lifecycle, 10, 3)), 0);
-        assert_eq!(spool.push(Item(Lifecycle, 21, 4)), 3 + 4, "a batch beyond the bound is lost too");
+        assert_eq!(
+            spool.push(Item(Lifecycle, 21, 4)),
+            3 + 4,
+            "a batch beyond the bound is lost too"
+        );
         assert_eq!(rows_left(&spool).await, Vec::<u64>::new());
     }
 

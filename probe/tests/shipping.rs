@@ -10,7 +10,8 @@ use securitywatch_probe::event::WallTime;
 use securitywatch_probe::metrics::Metrics;
 use securitywatch_probe::secrets::Secrets;
 use securitywatch_probe::ship::{
-    Backoff, BatchLimits, Credentials, ShipSettings, ShipState, ShipSummary, Shipper, Target, Timeouts,
+    Backoff, BatchLimits, Credentials, ShipSettings, ShipState, ShipSummary, Shipper, Target,
+    Timeouts,
 };
 use securitywatch_probe::spool::Class;
 use serde_json::{Value, json};
@@ -34,13 +35,21 @@ fn settings() -> ShipSettings {
 }
 
 fn target(url: &str) -> Target {
-    Target { url: url.to_owned(), stream: "demo".into(), retention_days: None, credentials: Credentials::None, management: None }
+    Target {
+        url: url.to_owned(),
+        stream: "demo".into(),
+        retention_days: None,
+        credentials: Credentials::None,
+        management: None,
+    }
 }
 
 fn start(target: &Target, settings: ShipSettings) -> Shipper {
     install_tls();
-    let origin = Origin { node_name: "n1".into(), cluster: None, boot_id: "b1".into(), run_id: "r1".into() };
-    Shipper::start(target, settings, &origin, &Handle::current(), &Arc::new(Metrics::new())).unwrap()
+    let origin =
+        Origin { node_name: "n1".into(), cluster: None, boot_id: "b1".into(), run_id: "r1".into() };
+    Shipper::start(target, settings, &origin, &Handle::current(), &Arc::new(Metrics::new()))
+        .unwrap()
 }
 
 fn shared() -> Shared {
@@ -48,7 +57,8 @@ fn shared() -> Shared {
 }
 
 fn open_row(id: usize, pad: usize) -> Vec<u8> {
-    format!(r#"{{"event_type":"process_exec","event_id":"r1-{id}","pad":"{}""#, "x".repeat(pad)).into_bytes()
+    format!(r#"{{"event_type":"process_exec","event_id":"r1-{id}","pad":"{}""#, "x".repeat(pad))
+        .into_bytes()
 }
 
 fn append(shipper: &mut Shipper, ids: std::ops::Range<usize>, class: Class) {
@@ -84,12 +94,14 @@ fn assert_each_once(stream: &Shared, ids: std::ops::Range<usize>) {
 async fn a_new_stream_is_created_kept_and_seeded_before_events_come() {
     let stream = shared();
     let server = Server::start(parseable(&stream)).await;
-    let mut shipper = start(&Target { retention_days: Some(30), ..target(&server.url()) }, settings());
+    let mut shipper =
+        start(&Target { retention_days: Some(30), ..target(&server.url()) }, settings());
     append(&mut shipper, 0..120, Class::Lifecycle);
     let summary = finish(shipper).await;
     assert_eq!((summary.rows, summary.delivered, summary.batches), (120, 120, 3));
     assert_each_once(&stream, 0..120);
-    let shape: Vec<_> = server.requests().iter().map(|r| format!("{} {}", r.method, r.path)).collect();
+    let shape: Vec<_> =
+        server.requests().iter().map(|r| format!("{} {}", r.method, r.path)).collect();
     assert_eq!(
         shape[..5],
         [
@@ -117,7 +129,8 @@ async fn a_stream_that_is_ready_is_left_alone() {
         ..Stream::default()
     };
     let server = Server::start(parseable(&stream)).await;
-    let mut shipper = start(&Target { retention_days: Some(7), ..target(&server.url()) }, settings());
+    let mut shipper =
+        start(&Target { retention_days: Some(7), ..target(&server.url()) }, settings());
     append(&mut shipper, 0..1, Class::Telemetry);
     finish(shipper).await;
     assert_each_once(&stream, 0..1);
@@ -151,11 +164,13 @@ async fn errors_of_the_server_and_of_the_way_lose_and_double_nothing() {
 async fn retry_after_is_honoured() {
     let stream = shared();
     let server = Server::start(parseable(&stream)).await;
-    stream.lock().unwrap().faults = [Reply::Status(429, &[("retry-after", "1")], String::new())].into();
+    stream.lock().unwrap().faults =
+        [Reply::Status(429, &[("retry-after", "1")], String::new())].into();
     let mut shipper = start(&target(&server.url()), settings());
     append(&mut shipper, 0..10, Class::Telemetry);
     server.wait_for(|r| r.iter().filter(|r| r.is_events()).count() == 2).await;
-    let at: Vec<_> = server.requests().into_iter().filter(|r| r.is_events()).map(|r| r.at).collect();
+    let at: Vec<_> =
+        server.requests().into_iter().filter(|r| r.is_events()).map(|r| r.at).collect();
     assert!(at[1] - at[0] >= Duration::from_secs(1), "{:?}", at[1] - at[0]);
     finish(shipper).await;
     assert_each_once(&stream, 0..10);
@@ -191,13 +206,17 @@ async fn too_large_goes_in_halves_and_a_single_row_is_counted() {
     assert_eq!(arrivals.len(), 249);
     assert!(arrivals.values().all(|n| *n == 1) && !arrivals.contains_key("r1-200"));
     assert_eq!(summary.dropped, [("too_large", 1)].into());
-    assert!(summary.refusal.as_ref().is_some_and(|r| r.contains("413") && r.contains("r1-200")), "{summary:?}");
+    assert!(
+        summary.refusal.as_ref().is_some_and(|r| r.contains("413") && r.contains("r1-200")),
+        "{summary:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_body_that_only_breaks_connections_goes_in_halves() {
     let stream = shared();
-    stream.lock().unwrap().judge = Some(Box::new(|_, rows| (rows.len() > 20).then_some(Reply::Reset)));
+    stream.lock().unwrap().judge =
+        Some(Box::new(|_, rows| (rows.len() > 20).then_some(Reply::Reset)));
     let server = Server::start(parseable(&stream)).await;
     let mut shipper = start(&target(&server.url()), settings());
     append(&mut shipper, 0..50, Class::Telemetry);
@@ -208,9 +227,12 @@ async fn a_large_body_that_only_breaks_connections_goes_in_halves() {
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_rows_are_found_and_all_others_arrive() {
     let stream = shared();
-    let poison = |row: &Value| ["r1-0", "r1-17", "r1-99"].contains(&row["event_id"].as_str().unwrap());
+    let poison =
+        |row: &Value| ["r1-0", "r1-17", "r1-99"].contains(&row["event_id"].as_str().unwrap());
     stream.lock().unwrap().judge = Some(Box::new(move |_, rows| {
-        rows.iter().any(poison).then(|| Reply::status(400, "Json deserialize error: duplicate key in JSON"))
+        rows.iter()
+            .any(poison)
+            .then(|| Reply::status(400, "Json deserialize error: duplicate key in JSON"))
     }));
     let server = Server::start(parseable(&stream)).await;
     let mut shipper = start(&target(&server.url()), settings());
@@ -230,7 +252,8 @@ async fn a_wrong_password_holds_names_the_keys_and_mends_itself() {
     let password = dir.path().join("ingest/password");
     std::fs::write(dir.path().join("ingest/username"), "ingest\n").unwrap();
     std::fs::write(&password, "hunter2\n").unwrap();
-    let credentials = Credentials::from_secret(&Secrets::new(Some(dir.path().to_owned())), "ingest").unwrap();
+    let credentials =
+        Credentials::from_secret(&Secrets::new(Some(dir.path().to_owned())), "ingest").unwrap();
 
     let stream = shared();
     let mut inner = parseable(&stream);
@@ -266,14 +289,20 @@ async fn an_api_key_is_sent_as_such() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("k")).unwrap();
     std::fs::write(dir.path().join("k/apiKey"), "0000-key\n").unwrap();
-    let credentials = Credentials::from_secret(&Secrets::new(Some(dir.path().to_owned())), "k").unwrap();
+    let credentials =
+        Credentials::from_secret(&Secrets::new(Some(dir.path().to_owned())), "k").unwrap();
     let stream = shared();
     let server = Server::start(parseable(&stream)).await;
     let mut shipper = start(&Target { credentials, ..target(&server.url()) }, settings());
     append(&mut shipper, 0..1, Class::Lifecycle);
     finish(shipper).await;
     let requests = server.requests();
-    assert!(requests.iter().all(|r| r.header("x-api-key") == Some("0000-key") && r.header("authorization").is_none()));
+    assert!(
+        requests
+            .iter()
+            .all(|r| r.header("x-api-key") == Some("0000-key")
+                && r.header("authorization").is_none())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,7 +313,8 @@ async fn a_server_that_comes_late_gets_everything() {
     let mut shipper = start(&target(&format!("http://{addr}")), settings());
     append(&mut shipper, 0..300, Class::Telemetry);
     let unreachable = async {
-        while !matches!(shipper.state(), ShipState::Retrying(why) if why.contains("is not reachable")) {
+        while !matches!(shipper.state(), ShipState::Retrying(why) if why.contains("is not reachable"))
+        {
             tokio::task::yield_now().await;
         }
     };
@@ -327,8 +357,14 @@ async fn tiny_memory_drops_oldest_telemetry_first_and_counts_exactly() {
     let arrivals = arrivals(&stream);
     assert_eq!(arrivals.len() as u64, summary.delivered, "what is not counted as lost is there");
     assert!(lost > 2000, "{lost}");
-    assert!((5000..5020).all(|id| arrivals.contains_key(&format!("r1-{id}"))), "lifecycle rows stay");
-    assert!((6950..7000).all(|id| arrivals.contains_key(&format!("r1-{id}"))), "the newest telemetry stays");
+    assert!(
+        (5000..5020).all(|id| arrivals.contains_key(&format!("r1-{id}"))),
+        "lifecycle rows stay"
+    );
+    assert!(
+        (6950..7000).all(|id| arrivals.contains_key(&format!("r1-{id}"))),
+        "the newest telemetry stays"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -363,18 +399,23 @@ async fn a_server_without_zstd_gets_plain_json() {
     let summary = finish(shipper).await;
     assert_each_once(&stream, 0..100);
     assert!(summary.dropped.is_empty());
-    let refused = server.requests().iter().filter(|r| r.header("content-encoding").is_some()).count();
+    let refused =
+        server.requests().iter().filter(|r| r.header("content-encoding").is_some()).count();
     assert_eq!(refused, 1, "tried once, then known");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_web_page_is_not_taken_for_an_acknowledgement() {
-    let page = |_: &scripted::Request| Reply::Status(200, &[("content-type", "text/html; charset=utf-8")], "<html>".into());
+    let page = |_: &scripted::Request| {
+        Reply::Status(200, &[("content-type", "text/html; charset=utf-8")], "<html>".into())
+    };
     let server = Server::start(page).await;
     let mut shipper = start(&target(&server.url()), settings());
     append(&mut shipper, 0..5, Class::Telemetry);
     server.wait_for(|r| r.len() >= 2).await;
-    assert!(matches!(shipper.state(), ShipState::Held(why) if why.contains("check target.parseable.url")));
+    assert!(
+        matches!(shipper.state(), ShipState::Held(why) if why.contains("check target.parseable.url"))
+    );
     let summary = shipper.finish(Instant::now() + Duration::from_millis(200)).await;
     assert_eq!(summary.delivered, 0);
     assert_eq!(summary.dropped, [("shutdown", 5)].into());
@@ -415,10 +456,15 @@ async fn ingest_only_credentials_ship_to_a_stream_made_by_others() {
     stream.lock().unwrap().exists = true;
     let mut inner = parseable(&stream);
     let server = Server::start(move |request| {
-        if request.is_ingest() { inner(request) } else { Reply::status(403, "You don't have permission") }
+        if request.is_ingest() {
+            inner(request)
+        } else {
+            Reply::status(403, "You don't have permission")
+        }
     })
     .await;
-    let mut shipper = start(&Target { retention_days: Some(3), ..target(&server.url()) }, settings());
+    let mut shipper =
+        start(&Target { retention_days: Some(3), ..target(&server.url()) }, settings());
     append(&mut shipper, 0..10, Class::Telemetry);
     finish(shipper).await;
     assert_each_once(&stream, 0..10);
@@ -427,7 +473,8 @@ async fn ingest_only_credentials_ship_to_a_stream_made_by_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn targets_that_cannot_work_are_refused_with_the_field() {
     install_tls();
-    let origin = Origin { node_name: "n".into(), cluster: None, boot_id: "b".into(), run_id: "r".into() };
+    let origin =
+        Origin { node_name: "n".into(), cluster: None, boot_id: "b".into(), run_id: "r".into() };
     let metrics = Arc::new(Metrics::new());
     let good = target("http://127.0.0.1:1");
     for (bad, says) in [
@@ -437,7 +484,9 @@ async fn targets_that_cannot_work_are_refused_with_the_field() {
         (Target { stream: "a/b".into(), ..good.clone() }, "target.parseable.stream"),
         (Target { retention_days: Some(0), ..good.clone() }, "target.parseable.retention"),
     ] {
-        let error = Shipper::start(&bad, settings(), &origin, &Handle::current(), &metrics).unwrap_err().to_string();
+        let error = Shipper::start(&bad, settings(), &origin, &Handle::current(), &metrics)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(says) && !error.contains("pw"), "{error}");
     }
 }

@@ -52,13 +52,14 @@ pub fn arm(alert: &watch::Alert, secrets: &Secrets) -> Result<Alert, ArmError> {
 /// The first thing that is wrong.
 pub fn judge(alert: &watch::Alert) -> Result<(Matcher, Template), ArmError> {
     let path = alert.path.field("rule");
-    let expr = parse(&alert.rule).map_err(|source| ArmError::Parse { path: path.clone(), source })?;
+    let expr =
+        parse(&alert.rule).map_err(|source| ArmError::Parse { path: path.clone(), source })?;
     known(&path, expr.columns())?;
-    let matcher =
-        Matcher::compile(&expr).map_err(|source| ArmError::Compile { path: path.clone(), source })?;
+    let matcher = Matcher::compile(&expr)
+        .map_err(|source| ArmError::Compile { path: path.clone(), source })?;
     let path = alert.path.field("message");
-    let message =
-        Template::parse(&alert.message).map_err(|source| ArmError::Parse { path: path.clone(), source })?;
+    let message = Template::parse(&alert.message)
+        .map_err(|source| ArmError::Parse { path: path.clone(), source })?;
     known(&path, message.columns())?;
     Ok((matcher, message))
 }
@@ -80,17 +81,23 @@ fn target(target: &watch::Target, secrets: &Secrets) -> Result<Target, ArmError>
             skip_tls_check: *skip_tls_check,
         },
         watch::Receiver::Slack { url } => Receiver::Slack { url: endpoint(url)? },
-        watch::Receiver::Alertmanager { url, login: account, skip_tls_check } => Receiver::Alertmanager {
-            url: endpoint(url)?,
-            login: account.as_ref().map(|a| login(&target.path, a, secrets)).transpose()?,
-            skip_tls_check: *skip_tls_check,
-        },
+        watch::Receiver::Alertmanager { url, login: account, skip_tls_check } => {
+            Receiver::Alertmanager {
+                url: endpoint(url)?,
+                login: account.as_ref().map(|a| login(&target.path, a, secrets)).transpose()?,
+                skip_tls_check: *skip_tls_check,
+            }
+        }
     };
     let repeat = target.repeat.map(|r| Repeat { interval: r.interval, times: r.times });
     Ok(Target { receiver, repeat })
 }
 
-fn endpoint(path: &FieldPath, url: &watch::UrlSource, secrets: &Secrets) -> Result<Endpoint, ArmError> {
+fn endpoint(
+    path: &FieldPath,
+    url: &watch::UrlSource,
+    secrets: &Secrets,
+) -> Result<Endpoint, ArmError> {
     let reference = match url {
         watch::UrlSource::Inline(url) => return Ok(Endpoint::Fixed(url.clone())),
         watch::UrlSource::Secret(reference) => reference,
@@ -143,16 +150,32 @@ mod tests {
     #[test]
     fn mistakes_name_their_field() {
         for (rule, message, says) in [
-            ("process_exec_process_binary =~ \"x\"", "m", "spec.alerts[1].rule, column 29: expected one of"),
+            (
+                "process_exec_process_binary =~ \"x\"",
+                "m",
+                "spec.alerts[1].rule, column 29: expected one of",
+            ),
             (
                 "process_exec_proces_binary = \"x\"",
                 "m",
                 "spec.alerts[1].rule: no event has a column \"process_exec_proces_binary\"; did you mean \
                  \"process_exec_process_binary\"?",
             ),
-            ("process_exec_process_binary ~ \"(\"", "m", "spec.alerts[1].rule: column process_exec_process_binary"),
-            ("process_exec_process_uid = 0", "{process_exec_process_pod_name", "spec.alerts[1].message, column"),
-            ("process_exec_process_uid = 0", "{pod}", "spec.alerts[1].message: no event has a column \"pod\""),
+            (
+                "process_exec_process_binary ~ \"(\"",
+                "m",
+                "spec.alerts[1].rule: column process_exec_process_binary",
+            ),
+            (
+                "process_exec_process_uid = 0",
+                "{process_exec_process_pod_name",
+                "spec.alerts[1].message, column",
+            ),
+            (
+                "process_exec_process_uid = 0",
+                "{pod}",
+                "spec.alerts[1].message: no event has a column \"pod\"",
+            ),
         ] {
             let error = judge(&alert(rule, message)).map(|_| ()).unwrap_err().to_string();
             assert!(error.starts_with(says), "{error}");

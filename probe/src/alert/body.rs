@@ -42,7 +42,11 @@ pub(super) fn slack(call: &Call) -> Value {
         slack_text(&facts.watch)
     );
     if let Some(stream) = &facts.stream {
-        text.push_str(&format!(", stream {}, event {}", slack_text(stream), slack_text(&hit.event_id)));
+        text.push_str(&format!(
+            ", stream {}, event {}",
+            slack_text(stream),
+            slack_text(&hit.event_id)
+        ));
     }
     if call.number > 1 {
         text.push_str(&format!("\ncall {}, {} events since the last", call.number, call.hits));
@@ -124,7 +128,10 @@ mod tests {
         let body = slack(&call());
         let text = body["text"].as_str().unwrap_or_default();
         assert!(text.contains("wget from &lt;!channel&gt; &amp; web-0"), "{text}");
-        assert!(text.starts_with("*wget_command* (high)\n") && text.contains("7 events since"), "{text}");
+        assert!(
+            text.starts_with("*wget_command* (high)\n") && text.contains("7 events since"),
+            "{text}"
+        );
     }
 
     #[test]

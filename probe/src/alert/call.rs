@@ -1,7 +1,7 @@
 //! What travels from a hit to a receiver and back.
 
-use securitywatch_api::rule::{Row, Value};
 use crate::event::WallTime;
+use securitywatch_api::rule::{Row, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +31,11 @@ pub(super) struct Hit {
 }
 
 impl Hit {
-    pub fn describe(row: &crate::encode::flatten::Row<'_>, time: WallTime, message: String) -> Self {
+    pub fn describe(
+        row: &crate::encode::flatten::Row<'_>,
+        time: WallTime,
+        message: String,
+    ) -> Self {
         let text = |column: &str| match row.get(column) {
             Some(Value::Text(text)) => Some(text.to_owned()),
             _ => None,

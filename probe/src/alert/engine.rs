@@ -45,7 +45,11 @@ pub struct AlertSummary {
 impl std::fmt::Display for AlertSummary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let hits: u64 = self.hits.values().sum();
-        write!(f, "alerted on {hits} events: {} calls sent, {} failed, {} dropped", self.sent, self.failed, self.dropped)?;
+        write!(
+            f,
+            "alerted on {hits} events: {} calls sent, {} failed, {} dropped",
+            self.sent, self.failed, self.dropped
+        )?;
         for (alert, hits) in self.hits.iter().filter(|(_, hits)| **hits > 0) {
             write!(f, "\nalert {alert}: {hits} events")?;
         }

@@ -4,9 +4,9 @@
 //! A *firing* is one alert's message, as rendered, at one target: hits of one rule with another pod in the
 //! message are another firing. Its first hit calls the target at once. Hits after that are folded: while they keep
 //! coming, the target is called again every `repeat.interval`, at most `repeat.times` more times, and
-//! each call says how many hits it stands for since the one before. A firing ends when no hit came for
-//! `interval` × `times`; the next hit calls at once again. Without `repeat` a firing is called once, and
-//! ends after a minute without a hit.
+//! each call says how many hits it stands for since the one before. A firing ends when for `interval` ×
+//! `times` no hit came and no call was made; the next hit calls at once again. Without `repeat` a firing is
+//! called once, and ends after a minute without a hit.
 //!
 //! ## What a webhook gets
 //! `POST`, `Content-Type: application/json`:
@@ -118,7 +118,9 @@ impl Receiver {
 
     const fn skips_tls_check(&self) -> bool {
         match self {
-            Self::Webhook { skip_tls_check, .. } | Self::Alertmanager { skip_tls_check, .. } => *skip_tls_check,
+            Self::Webhook { skip_tls_check, .. } | Self::Alertmanager { skip_tls_check, .. } => {
+                *skip_tls_check
+            }
             Self::Slack { .. } => false,
         }
     }
@@ -126,7 +128,9 @@ impl Receiver {
     /// For messages: the kind and the place of the URL, never the URL.
     fn describe(&self) -> String {
         match self.url() {
-            Endpoint::File(file) => format!("{} of secret {} key {}", self.kind(), file.name(), file.key()),
+            Endpoint::File(file) => {
+                format!("{} of secret {} key {}", self.kind(), file.name(), file.key())
+            }
             Endpoint::Fixed(_) => self.kind().to_owned(),
         }
     }

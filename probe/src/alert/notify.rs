@@ -83,7 +83,10 @@ pub(super) struct Notifier {
 enum Attempt {
     Done(StatusCode),
     /// May work later.
-    Again { reason: String, after: Option<Duration> },
+    Again {
+        reason: String,
+        after: Option<Duration>,
+    },
     /// Will not work with this URL, body and login.
     Hopeless(String),
 }
@@ -132,7 +135,9 @@ impl Notifier {
     async fn attempt(&self, call: &Call) -> Attempt {
         let request = match self.request(call) {
             Ok(request) => request,
-            Err(problem) => return Attempt::Hopeless(format!("has no usable URL: it is {problem}")),
+            Err(problem) => {
+                return Attempt::Hopeless(format!("has no usable URL: it is {problem}"));
+            }
         };
         let response = match request.send().await {
             Ok(response) => response,
@@ -148,7 +153,8 @@ impl Notifier {
         if !later {
             return Attempt::Hopeless(reason);
         }
-        let after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
+        let after =
+            response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
         Attempt::Again { reason, after: after.map(Duration::from_secs) }
     }
 
@@ -158,12 +164,16 @@ impl Notifier {
             Endpoint::Fixed(url) => url.expose().clone(),
             Endpoint::File(file) => SecretUrl::parse(file.value().expose())?.expose().clone(),
         };
-        let http = if receiver.skips_tls_check() { &self.http.trusting } else { &self.http.checking };
+        let http =
+            if receiver.skips_tls_check() { &self.http.trusting } else { &self.http.checking };
         let (body, request) = match &*receiver {
             Receiver::Webhook { headers, .. } => {
                 let request = http.post(url);
                 let headers = headers.iter();
-                (body::webhook(call), headers.fold(request, |r, (name, value)| r.header(name, value.expose())))
+                (
+                    body::webhook(call),
+                    headers.fold(request, |r, (name, value)| r.header(name, value.expose())),
+                )
             }
             Receiver::Slack { .. } => (body::slack(call), http.post(url)),
             Receiver::Alertmanager { login, .. } => {
@@ -171,7 +181,10 @@ impl Notifier {
                     url.set_path("/api/v2/alerts");
                 }
                 let request = http.post(url);
-                (body::alertmanager(call), login.iter().fold(request, |request, login| login.apply(request)))
+                (
+                    body::alertmanager(call),
+                    login.iter().fold(request, |request, login| login.apply(request)),
+                )
             }
         };
         Ok(request.header(CONTENT_TYPE, "application/json").body(body.to_string()))
@@ -196,7 +209,12 @@ impl Notifier {
                 self.metrics.notification_failures.get_or_create(&label).inc();
                 let who = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).describe();
                 let (alert, watch) = (&call.facts.name, &call.facts.watch);
-                tracing::error!(alert, watch, attempts, "An alert was not delivered: {who} {reason}");
+                tracing::error!(
+                    alert,
+                    watch,
+                    attempts,
+                    "An alert was not delivered: {who} {reason}"
+                );
             }
         }
         (self.on_report)(&AlertReport {
@@ -213,7 +231,11 @@ impl Notifier {
 
     fn label(&self, call: &Call) -> NotificationLabel {
         let target = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).kind();
-        NotificationLabel { watch: call.facts.watch.clone(), alert: call.facts.name.clone(), target }
+        NotificationLabel {
+            watch: call.facts.watch.clone(),
+            alert: call.facts.name.clone(),
+            target,
+        }
     }
 }
 
@@ -242,7 +264,9 @@ impl Login {
             Self::File { username, password } => {
                 request.basic_auth(username.value().expose(), Some(password.value().expose()))
             }
-            Self::Fixed { username, password } => request.basic_auth(username, Some(password.expose())),
+            Self::Fixed { username, password } => {
+                request.basic_auth(username, Some(password.expose()))
+            }
         }
     }
 }

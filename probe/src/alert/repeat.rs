@@ -54,7 +54,12 @@ impl Firings {
     }
 
     /// Takes a hit; `describe` is asked only for one that a call will tell of.
-    pub fn hit(&mut self, now: Instant, message: &str, describe: impl FnOnce() -> Hit) -> Option<Due> {
+    pub fn hit(
+        &mut self,
+        now: Instant,
+        message: &str,
+        describe: impl FnOnce() -> Hit,
+    ) -> Option<Due> {
         if self.by_message.get(message).is_some_and(|f| f.is_over(now, self.quiet)) {
             self.by_message.remove(message);
         }
@@ -108,7 +113,8 @@ impl Firing {
     }
 
     fn is_over(&self, now: Instant, quiet: Duration) -> bool {
-        self.folded.is_none() && now.saturating_duration_since(self.last_hit) >= quiet
+        let last = self.last_hit.max(self.last_call);
+        self.folded.is_none() && now.saturating_duration_since(last) >= quiet
     }
 }
 
@@ -156,8 +162,15 @@ mod tests {
     fn a_stream_of_hits_is_told_times_more_times_and_then_no_more() {
         let every_second: Vec<u64> = (0..=100).collect();
         let calls = calls(repeat(10, 3), &every_second, 100);
-        assert_eq!(calls.iter().map(|c| (c.0, c.1)).collect::<Vec<_>>(), [(0, 1), (10, 2), (20, 3), (30, 4)]);
-        assert_eq!(calls.iter().map(|c| c.2).sum::<u64>(), 31, "each hit up to the last call is counted once");
+        assert_eq!(
+            calls.iter().map(|c| (c.0, c.1)).collect::<Vec<_>>(),
+            [(0, 1), (10, 2), (20, 3), (30, 4)]
+        );
+        assert_eq!(
+            calls.iter().map(|c| c.2).sum::<u64>(),
+            31,
+            "each hit up to the last call is counted once"
+        );
     }
 
     #[test]
@@ -165,6 +178,11 @@ mod tests {
         assert_eq!(calls(repeat(10, 2), &[0, 21], 100), [(0, 1, 1), (21, 1, 1)]);
         assert_eq!(calls(repeat(10, 2), &[0, 19], 100), [(0, 1, 1), (19, 2, 1)]);
         assert_eq!(calls(Firings::new(None), &[0, 30, 89, 150], 300), [(0, 1, 1), (150, 1, 1)]);
+    }
+
+    #[test]
+    fn a_call_counts_as_activity_too() {
+        assert_eq!(calls(repeat(10, 1), &[0, 1, 11], 18), [(0, 1, 1), (10, 2, 1)]);
     }
 
     #[test]

@@ -217,7 +217,8 @@ fn boundary(body: &[u8]) -> Option<usize> {
     let at = |from: usize, window: &[u8]| (window == SEPARATOR).then_some(from);
     let after = body[middle..].windows(2).enumerate().find_map(|(i, w)| at(middle + i, w));
     // One byte more, for the separator that the middle itself parts.
-    let before = body[..body.len().min(middle + 1)].windows(2).enumerate().rev().find_map(|(i, w)| at(i, w));
+    let before =
+        body[..body.len().min(middle + 1)].windows(2).enumerate().rev().find_map(|(i, w)| at(i, w));
     match (before, after) {
         (Some(before), Some(after)) if middle - before < after - middle => Some(before),
         (before, after) => after.or(before),
@@ -299,14 +300,18 @@ mod tests {
             let rows = ["l".repeat(left), "r".repeat(right)];
             let batch = packer.pack(&batch_of(&[&rows[0], &rows[1]])).unwrap();
             let halves = batch.halves(&mut packer).unwrap().unwrap();
-            assert_eq!([rows_in(&halves[0]), rows_in(&halves[1])], [[rows[0].clone()], [rows[1].clone()]]);
+            assert_eq!(
+                [rows_in(&halves[0]), rows_in(&halves[1])],
+                [[rows[0].clone()], [rows[1].clone()]]
+            );
         }
     }
 
     #[test]
     fn absorbing_keeps_rows_and_the_older_time() {
         let now = Instant::now();
-        let (mut a, mut b) = (BatchBuilder::new(Class::Lifecycle), BatchBuilder::new(Class::Telemetry));
+        let (mut a, mut b) =
+            (BatchBuilder::new(Class::Lifecycle), BatchBuilder::new(Class::Telemetry));
         a.append(WallTime(5), now, |out| out.extend_from_slice(b"{\"v\":\"1\"}"));
         b.append(WallTime(3), now, |out| out.extend_from_slice(b"{\"v\":\"2\"}"));
         b.append(WallTime(4), now, |out| out.extend_from_slice(b"{\"v\":\"3\"}"));

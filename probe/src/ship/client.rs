@@ -26,7 +26,10 @@ pub struct Target {
 pub enum Credentials {
     #[default]
     None,
-    Basic { username: SecretFile, password: SecretFile },
+    Basic {
+        username: SecretFile,
+        password: SecretFile,
+    },
     ApiKey(SecretFile),
 }
 
@@ -68,7 +71,9 @@ impl Credentials {
     fn blame(&self, status: StatusCode) -> String {
         let code = status.as_u16();
         match self {
-            Self::None => format!("answered {code} to a request without credentials; give target.parseable.credentials"),
+            Self::None => format!(
+                "answered {code} to a request without credentials; give target.parseable.credentials"
+            ),
             Self::Basic { username, password } => format!(
                 "answered {code} for user \"{}\"; check keys {}/{} of secret {}",
                 username.value().expose(),
@@ -77,7 +82,11 @@ impl Credentials {
                 username.name()
             ),
             Self::ApiKey(key) => {
-                format!("answered {code} for the API key; check key {} of secret {}", key.key(), key.name())
+                format!(
+                    "answered {code} for the API key; check key {} of secret {}",
+                    key.key(),
+                    key.name()
+                )
             }
         }
     }
@@ -86,11 +95,17 @@ impl Credentials {
 /// A target that cannot be used as it is written.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    #[error("target.parseable.url: \"{0}\" is not an http or https URL, for example http://parseable.parseable.svc")]
+    #[error(
+        "target.parseable.url: \"{0}\" is not an http or https URL, for example http://parseable.parseable.svc"
+    )]
     Url(String),
-    #[error("target.parseable.url: a URL with user and password would show them in every log; put them into the credentials secret")]
+    #[error(
+        "target.parseable.url: a URL with user and password would show them in every log; put them into the credentials secret"
+    )]
     UserInUrl,
-    #[error("target.parseable.stream: \"{0}\" cannot be a stream: letters, digits, '-' and '_' only")]
+    #[error(
+        "target.parseable.stream: \"{0}\" cannot be a stream: letters, digits, '-' and '_' only"
+    )]
     Stream(String),
     #[error("target.parseable.retention: {0} days is outside 1 to 36500")]
     Retention(u32),
@@ -105,13 +120,20 @@ pub enum TargetError {
 pub(super) enum Answer {
     Accepted,
     /// Try again later: the server or the way to it is in trouble.
-    Retry { cause: &'static str, why: String, after: Option<Duration> },
+    Retry {
+        cause: &'static str,
+        why: String,
+        after: Option<Duration>,
+    },
     /// The connection broke under the request.
     Reset(String),
     /// Too large as it is.
     TooLarge(String),
     /// Something in it is refused.
-    Rejected { status: StatusCode, text: String },
+    Rejected {
+        status: StatusCode,
+        text: String,
+    },
     /// The stream does not exist.
     NoStream,
     /// Nothing will be accepted until somebody changes something; says what.
@@ -213,7 +235,8 @@ impl Client {
     /// Ingests one batch. `body` is a JSON array with at least one row: an empty one can end the server's process.
     pub async fn ingest(&self, body: Bytes, encoding: Encoding) -> Answer {
         let account = Account::Ingest;
-        let mut request = self.request(account, Method::POST, "").header(CONTENT_TYPE, "application/json");
+        let mut request =
+            self.request(account, Method::POST, "").header(CONTENT_TYPE, "application/json");
         if encoding == Encoding::Zstd {
             request = request.header(CONTENT_ENCODING, "zstd");
         }
@@ -227,7 +250,9 @@ impl Client {
     pub async fn create(&self) -> Answer {
         match self.request(Account::Management, Method::PUT, "").send().await {
             Ok(response) => match self.sort(Account::Management, response).await {
-                Answer::Rejected { text, .. } if text.contains("already exists") => Answer::Accepted,
+                Answer::Rejected { text, .. } if text.contains("already exists") => {
+                    Answer::Accepted
+                }
                 answer => answer,
             },
             Err(error) => transport(&error),
@@ -250,7 +275,9 @@ impl Client {
             "action": "delete",
             "duration": format!("{days}d"),
         }]);
-        let request = self.request(Account::Management, Method::PUT, "/retention").header(CONTENT_TYPE, "application/json");
+        let request = self
+            .request(Account::Management, Method::PUT, "/retention")
+            .header(CONTENT_TYPE, "application/json");
         match request.body(body.to_string()).send().await {
             Ok(response) => self.sort(Account::Management, response).await,
             Err(error) => transport(&error),
@@ -258,7 +285,11 @@ impl Client {
     }
 
     async fn get(&self, path: &str) -> Result<serde_json::Value, Answer> {
-        let response = self.request(Account::Management, Method::GET, path).send().await.map_err(|e| transport(&e))?;
+        let response = self
+            .request(Account::Management, Method::GET, path)
+            .send()
+            .await
+            .map_err(|e| transport(&e))?;
         if response.status() == StatusCode::OK && !is_html(&response) {
             return response.json().await.map_err(|error| transport(&error));
         }
@@ -289,9 +320,9 @@ impl Client {
             }
             StatusCode::NOT_FOUND => Answer::NoStream,
             StatusCode::PAYLOAD_TOO_LARGE => Answer::TooLarge(text),
-            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                Answer::Rejected { status, text }
-            }
+            StatusCode::BAD_REQUEST
+            | StatusCode::UNPROCESSABLE_ENTITY
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE => Answer::Rejected { status, text },
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
                 Answer::Retry { cause: "throttled", why: said(status, &text), after }
             }

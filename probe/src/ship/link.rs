@@ -59,9 +59,14 @@ impl EncodingChoice {
 
 /// How one batch ended.
 enum Settled {
-    Accepted { wire_bytes: usize },
+    Accepted {
+        wire_bytes: usize,
+    },
     /// Too large or with something bad inside: its halves may do better.
-    Split { cause: &'static str, why: String },
+    Split {
+        cause: &'static str,
+        why: String,
+    },
 }
 
 /// A part that breaks the connection this often is tried in halves: a server that refuses a large body may
@@ -105,7 +110,12 @@ impl Link {
         while let Some(part) = parts.pop() {
             match self.settle(&part).await {
                 Settled::Accepted { wire_bytes } => {
-                    self.stats.delivered(part.rows(), part.raw_bytes, wire_bytes, since(part.oldest()));
+                    self.stats.delivered(
+                        part.rows(),
+                        part.raw_bytes,
+                        wire_bytes,
+                        since(part.oldest()),
+                    );
                     self.widen();
                 }
                 Settled::Split { cause, why } => match self.halves(&part) {
@@ -129,12 +139,16 @@ impl Link {
         self.stats.dropped(cause, part.rows());
         let row = part.unpack().unwrap_or_default();
         let rows: Vec<serde_json::Value> = serde_json::from_slice(&row).unwrap_or_default();
-        let told = |column: &str| rows.first().and_then(|r| r[column].as_str()).unwrap_or("?").to_owned();
+        let told =
+            |column: &str| rows.first().and_then(|r| r[column].as_str()).unwrap_or("?").to_owned();
         let (event_type, event_id) = (told("event_type"), told("event_id"));
         let reason = format!("{why} ({event_type} {event_id}, {} bytes)", row.len());
         if self.stats.refused(&reason) {
             let stream = self.client.stream();
-            tracing::error!(stream, "The server refused an event for good: {reason}; more are only counted");
+            tracing::error!(
+                stream,
+                "The server refused an event for good: {reason}; more are only counted"
+            );
         }
     }
 
@@ -154,7 +168,10 @@ impl Link {
             match answer {
                 Answer::Accepted => return Settled::Accepted { wire_bytes },
                 Answer::TooLarge(text) => {
-                    return Settled::Split { cause: "too_large", why: format!("answered 413: {text}") };
+                    return Settled::Split {
+                        cause: "too_large",
+                        why: format!("answered 413: {text}"),
+                    };
                 }
                 Answer::Rejected { text, .. } if text.contains(COLUMN_LIMIT) => {
                     failures += 1;
@@ -198,7 +215,10 @@ impl Link {
             if matches!(plain, Answer::Accepted) {
                 self.encoding.proven(Encoding::Identity);
                 let stream = self.client.stream();
-                tracing::warn!(stream, "The server does not read zstd; sending without compression");
+                tracing::warn!(
+                    stream,
+                    "The server does not read zstd; sending without compression"
+                );
                 return (plain, wire_bytes);
             }
         }
@@ -212,7 +232,10 @@ impl Link {
                 Ok(body) => body.into(),
                 Err(error) => {
                     let status = StatusCode::BAD_REQUEST;
-                    return (Answer::Rejected { status, text: format!("damaged in memory: {error}") }, 0);
+                    return (
+                        Answer::Rejected { status, text: format!("damaged in memory: {error}") },
+                        0,
+                    );
                 }
             },
         };
@@ -258,7 +281,9 @@ impl Link {
             }
             Answer::Accepted | Answer::NoStream | Answer::TooLarge(_) | Answer::Rejected { .. } => {
                 self.stats.retried("other");
-                self.stats.enter(ShipState::Held(format!("{base} gave an unexpected answer: {answer:?}")));
+                self.stats.enter(ShipState::Held(format!(
+                    "{base} gave an unexpected answer: {answer:?}"
+                )));
                 self.pause(self.backoff.delay(failures, None)).await;
             }
         }

@@ -36,9 +36,9 @@ use crate::spool::{Class, Spool};
 pub use backoff::Backoff;
 pub use batch::{Batch, BatchLimits};
 use batch::{BatchBuilder, Packer, RawBatch};
+use client::Client;
 pub(crate) use client::root_cause;
 pub use client::{Credentials, Target, TargetError, Timeouts};
-use client::Client;
 use link::{EncodingChoice, Link};
 pub use stats::{ShipState, ShipSummary};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -184,7 +184,9 @@ impl Shipper {
     fn hand_over(&mut self, batch: RawBatch) {
         match self.to_pack.try_send(batch) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(batch) | mpsc::error::TrySendError::Closed(batch)) => {
+            Err(
+                mpsc::error::TrySendError::Full(batch) | mpsc::error::TrySendError::Closed(batch),
+            ) => {
                 pack_one(&self.link, &mut self.own_packer, &batch);
             }
         }
@@ -213,7 +215,8 @@ impl Shipper {
             self.link.spool.close();
             let _ = (&mut self.delivery).await;
         };
-        let in_time = tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), work).await;
+        let in_time =
+            tokio::time::timeout(deadline.saturating_duration_since(Instant::now()), work).await;
         if in_time.is_err() {
             self.delivery.abort();
             let _ = self.delivery.await;

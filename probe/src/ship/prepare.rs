@@ -57,7 +57,8 @@ impl Link {
             }
             Answer::NoStream => {
                 return Err(Answer::Refused(
-                    "answered 404 when the stream was to be created: check target.parseable.url".to_owned(),
+                    "answered 404 when the stream was to be created: check target.parseable.url"
+                        .to_owned(),
                 ));
             }
             Answer::Rejected { status, text } => {
@@ -112,7 +113,8 @@ impl Link {
     }
 
     fn seed_batch(&self) -> Option<Batch> {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since_epoch =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = WallTime(i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX));
         let rows = seed_rows(&self.origin, now);
         let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
@@ -138,7 +140,9 @@ fn check_schema(schema: &Value) -> Result<(), Fault> {
         fields.iter().filter_map(|f| Some((f["name"].as_str()?, &f["data_type"]))).collect();
     let wrong: Vec<String> = columns()
         .iter()
-        .filter_map(|c| found.get(c.name).filter(|t| !is_type(c.kind, t)).map(|t| format!("{} is {t}", c.name)))
+        .filter_map(|c| {
+            found.get(c.name).filter(|t| !is_type(c.kind, t)).map(|t| format!("{} is {t}", c.name))
+        })
         .collect();
     if !wrong.is_empty() {
         let more = wrong.len().saturating_sub(3);

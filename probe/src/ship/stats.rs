@@ -47,7 +47,10 @@ pub struct ShipSummary {
 impl std::fmt::Display for ShipSummary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { stream, url, rows, delivered, batches, retries, wire_bytes, .. } = self;
-        write!(f, "shipped {delivered} of {rows} events to stream {stream} of {url}: {batches} batches, ")?;
+        write!(
+            f,
+            "shipped {delivered} of {rows} events to stream {stream} of {url}: {batches} batches, "
+        )?;
         match wire_bytes.checked_div(*delivered) {
             Some(each) => write!(f, "{each} bytes an event on the wire")?,
             None => write!(f, "nothing on the wire")?,
@@ -109,7 +112,11 @@ impl Stats {
                 stream: stream.to_owned(),
                 ..ShipSummary::default()
             }),
-            state: Mutex::new(Standing { state: ShipState::Preparing, since: Instant::now(), logged: None }),
+            state: Mutex::new(Standing {
+                state: ShipState::Preparing,
+                since: Instant::now(),
+                logged: None,
+            }),
             metrics: metrics.clone(),
             label,
         }

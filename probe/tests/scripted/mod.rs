@@ -91,7 +91,10 @@ impl Server {
         Self::start_on(SocketAddr::from(([127, 0, 0, 1], 0)), handler).await
     }
 
-    pub async fn start_on(addr: SocketAddr, handler: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
+    pub async fn start_on(
+        addr: SocketAddr,
+        handler: impl FnMut(&Request) -> Reply + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(addr).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let state = Arc::new(State {
@@ -132,7 +135,8 @@ impl Server {
             }
         };
         if tokio::time::timeout(Duration::from_secs(20), wait).await.is_err() {
-            let seen: Vec<_> = self.requests().iter().map(|r| format!("{} {}", r.method, r.path)).collect();
+            let seen: Vec<_> =
+                self.requests().iter().map(|r| format!("{} {}", r.method, r.path)).collect();
             panic!("not seen in 20 s: {seen:?}");
         }
     }
@@ -179,7 +183,8 @@ async fn read(stream: &mut BufReader<TcpStream>, connection: usize) -> Option<Re
         .filter_map(|l| l.split_once(": "))
         .map(|(n, v)| (n.to_lowercase(), v.to_owned()))
         .collect();
-    let length = headers.iter().find(|(n, _)| n == "content-length").map_or(0, |(_, v)| v.parse().unwrap());
+    let length =
+        headers.iter().find(|(n, _)| n == "content-length").map_or(0, |(_, v)| v.parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
     Some(Request { method, path, headers, body, at: Instant::now(), connection })
@@ -210,19 +215,26 @@ fn answer(stream: &mut Stream, request: &Request) -> Reply {
     let name = request.path.split('/').nth(4).unwrap_or_default().to_owned();
     let missing = Reply::status(404, &format!("Stream not found: {name}"));
     match (request.method.as_str(), request.path.split('/').nth(5)) {
-        ("PUT", None) if stream.exists => {
-            Reply::status(400, &format!("Logstream {name} already exists, please create a new log stream with unique name"))
-        }
+        ("PUT", None) if stream.exists => Reply::status(
+            400,
+            &format!(
+                "Logstream {name} already exists, please create a new log stream with unique name"
+            ),
+        ),
         ("PUT", None) => {
             stream.exists = true;
             stream.retention = json!([]);
             Reply::status(200, "Log stream created")
         }
         _ if !stream.exists => missing,
-        ("GET", Some("schema")) => Reply::Status(200, &[("content-type", "application/json")], schema(stream)),
-        ("GET", Some("retention")) => {
-            Reply::Status(200, &[("content-type", "application/json")], stream.retention.to_string())
+        ("GET", Some("schema")) => {
+            Reply::Status(200, &[("content-type", "application/json")], schema(stream))
         }
+        ("GET", Some("retention")) => Reply::Status(
+            200,
+            &[("content-type", "application/json")],
+            stream.retention.to_string(),
+        ),
         ("PUT", Some("retention")) => {
             stream.retention = request.json();
             Reply::ok()

@@ -282,11 +282,7 @@ fn arg(all: &mut Vec<&'static Column>, prefix: &str) -> ArgColumns {
 
 fn path(all: &mut Vec<&'static Column>, prefix: &str) -> PathColumns {
     let mut g = Group::new(all, prefix);
-    PathColumns {
-        path: g.text("path"),
-        flags: g.text("flags"),
-        permission: g.text("permission"),
-    }
+    PathColumns { path: g.text("path"), flags: g.text("flags"), permission: g.text("permission") }
 }
 
 fn sock(all: &mut Vec<&'static Column>, prefix: &str) -> SockColumns {

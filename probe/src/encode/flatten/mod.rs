@@ -27,10 +27,12 @@ mod seed;
 use crate::encode::json::{self, text};
 use crate::encode::names;
 use crate::encode::rfc3339::Rfc3339;
-use crate::event::{Arg, Body, Event, Exit, Kprobe, PathValue, Pod, Process, SockValue, Value as ArgValue, WallTime};
+use crate::event::{
+    Arg, Body, Event, Exit, Kprobe, PathValue, Pod, Process, SockValue, Value as ArgValue, WallTime,
+};
 use columns::{
-    ArgColumns, COLUMNS, INDEXED_ARGS, KindColumns, KprobeColumns, PathColumns, PodColumns, ProcessColumns,
-    SockColumns,
+    ArgColumns, COLUMNS, INDEXED_ARGS, KindColumns, KprobeColumns, PathColumns, PodColumns,
+    ProcessColumns, SockColumns,
 };
 pub use columns::{Column, ColumnType};
 use row::Cell;
@@ -63,7 +65,12 @@ pub fn column(name: &str) -> Option<&'static Column> {
 }
 
 /// Flattens one event. `buffer` holds what must be rendered; its old content is dropped.
-pub fn flatten<'a>(event: &'a Event, origin: &'a Origin, clock: &mut Rfc3339, buffer: Vec<u8>) -> Row<'a> {
+pub fn flatten<'a>(
+    event: &'a Event,
+    origin: &'a Origin,
+    clock: &mut Rfc3339,
+    buffer: Vec<u8>,
+) -> Row<'a> {
     let all = &*COLUMNS;
     let mut row = Row::new(event.body.kind(), buffer);
     row.push(all.event_type, Cell::Plain(event.body.kind()));
@@ -100,7 +107,13 @@ fn processes<'a>(row: &mut Row<'a>, columns: &KindColumns, event: &'a Event, clo
     }
 }
 
-fn process<'a>(row: &mut Row<'a>, c: &ProcessColumns, p: &'a Process, tid: u32, clock: &mut Rfc3339) {
+fn process<'a>(
+    row: &mut Row<'a>,
+    c: &ProcessColumns,
+    p: &'a Process,
+    tid: u32,
+    clock: &mut Rfc3339,
+) {
     row.plain(c.exec_id, &p.exec_id);
     row.push(c.pid, Cell::Unsigned(p.pid.into()));
     row.push(c.uid, Cell::Unsigned(p.uid.into()));

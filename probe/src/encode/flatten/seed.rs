@@ -1,7 +1,7 @@
 //! Synthetic rows that give a new stream every column with its type.
 
-use super::columns::{COLUMNS, Column, ColumnType};
 use super::Origin;
+use super::columns::{COLUMNS, Column, ColumnType};
 use super::row::push_plain;
 use crate::encode::json::text;
 use crate::encode::rfc3339::Rfc3339;

@@ -45,7 +45,10 @@ fn full_process() -> Process {
                 pid: 1,
                 maybe_exec_probe: true,
             },
-            labels: vec![("app.kubernetes.io/name".into(), "we\"b".into()), ("tier".into(), "x".into())],
+            labels: vec![
+                ("app.kubernetes.io/name".into(), "we\"b".into()),
+                ("tier".into(), "x".into()),
+            ],
             workload: "web".into(),
             workload_kind: "StatefulSet".into(),
         })),
@@ -137,7 +140,8 @@ fn as_json(event: &Event) -> Map<String, Json> {
     let mut out = Vec::new();
     row.write_open(&mut out);
     close(&mut out, 3);
-    serde_json::from_slice(&out).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out)))
+    serde_json::from_slice(&out)
+        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out)))
 }
 
 fn type_of(value: &Json) -> &'static str {
@@ -156,7 +160,11 @@ fn every_column_of_every_event_is_seeded_with_its_type() {
         for (name, value) in serde_json::from_slice::<Map<String, Json>>(&row).unwrap() {
             let kind = type_of(&value);
             let is_time = value.as_str().is_some_and(|v| v.starts_with("2026-11-22T"));
-            assert_eq!(*seed.entry(name.clone()).or_insert((kind, is_time)), (kind, is_time), "{name}");
+            assert_eq!(
+                *seed.entry(name.clone()).or_insert((kind, is_time)),
+                (kind, is_time),
+                "{name}"
+            );
         }
     }
     let mut used = HashSet::new();
@@ -215,7 +223,8 @@ fn what_is_empty_has_no_column() {
         ..event(Body::Exit(Exit { status: 0, signal: 0, time: WallTime(0) }))
     };
     let row = as_json(&bare);
-    let mut own: Vec<_> = row.keys().filter(|k| k.starts_with("process_")).map(String::as_str).collect();
+    let mut own: Vec<_> =
+        row.keys().filter(|k| k.starts_with("process_")).map(String::as_str).collect();
     own.sort_unstable();
     assert_eq!(
         own,
@@ -241,7 +250,8 @@ fn arguments_by_position_by_kind_and_whole() {
     assert_eq!(row["process_kprobe_args_file_arg_path"], "/etc/shadow");
     assert_eq!(row["process_kprobe_return_int_arg"], 0);
     assert_eq!(row["process_kprobe_tags"], "t1,t2");
-    let args: Json = serde_json::from_str(row["process_kprobe_args_json"].as_str().unwrap()).unwrap();
+    let args: Json =
+        serde_json::from_str(row["process_kprobe_args_json"].as_str().unwrap()).unwrap();
     assert_eq!(args[1]["file_arg"]["path"], "/etc/shadow");
     assert_eq!(args.as_array().unwrap().len(), 3);
 }
@@ -282,7 +292,8 @@ fn recorded_events_keep_the_columns_the_server_gave_them() {
     };
     let mut compared = 0;
     for (case, line) in &lines {
-        let crate::encode::recorded::Parsed::Event(event) = crate::encode::recorded::parse(line) else {
+        let crate::encode::recorded::Parsed::Event(event) = crate::encode::recorded::parse(line)
+        else {
             continue;
         };
         let mut theirs = Map::new();
@@ -295,7 +306,10 @@ fn recorded_events_keep_the_columns_the_server_gave_them() {
             assert_eq!(ours.get(name), Some(value), "{case}: {name}");
         }
         for name in ours.keys().filter(|n| n.starts_with("process_") && !n.contains("_args_")) {
-            assert!(theirs.contains_key(name) || name.ends_with("_tags"), "{case}: {name} is ours alone");
+            assert!(
+                theirs.contains_key(name) || name.ends_with("_tags"),
+                "{case}: {name} is ours alone"
+            );
         }
         compared += 1;
     }
