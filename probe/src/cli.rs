@@ -56,17 +56,23 @@ Environment:
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Watch this machine until Ctrl-C or SIGTERM
+    ///
+    /// Needs root, or the capabilities BPF and PERFMON, and SYS_PTRACE to know the processes that are
+    /// there already. If one document is refused nothing starts. On stop it says what was seen, shipped,
+    /// alerted and dropped.
     Run(Box<RunArgs>),
     /// Say whether documents are valid and how each hook would be served
+    ///
+    /// Every mistake is shown with its line, its field and what to do. Needs no root, but without it the
+    /// kernel cannot be tried, and the backends stay open.
     Check(CheckArgs),
     /// Say what this kernel lets a probe do
+    ///
+    /// Each line is found by loading and attaching a harmless program, so it needs the rights of `run`.
     Capabilities(CapabilitiesArgs),
 }
 
-/// Watch this machine until Ctrl-C or SIGTERM.
-///
-/// Needs root, or the capabilities BPF, PERFMON, SYS_PTRACE and DAC_READ_SEARCH. If one document is refused
-/// nothing starts. On stop it says what was seen, shipped, alerted and dropped.
+/// `run`
 #[derive(Debug, Args)]
 #[command(after_help = RUN_EXAMPLES, after_long_help = RUN_EXAMPLES)]
 pub struct RunArgs {
@@ -136,10 +142,7 @@ Examples:
   securitywatch-probe run -f a.yaml -f b.yaml --output json | jq -c .process_exec.process.binary
   securitywatch-probe run -f a.yaml --output none --event-log /var/log/securitywatch/events.log";
 
-/// Say whether documents are valid and how each hook would be served.
-///
-/// Every mistake is shown with its line, its field and what to do. Needs no root, but without it the kernel
-/// cannot be tried, and the backends stay open.
+/// `check`
 #[derive(Debug, Args)]
 #[command(after_help = CHECK_EXAMPLES, after_long_help = CHECK_EXAMPLES)]
 pub struct CheckArgs {
@@ -163,9 +166,7 @@ Examples:
   sudo securitywatch-probe check -f policy.yaml
   securitywatch-probe check -f policy.yaml --capabilities no-trampolines";
 
-/// Say what this kernel lets a probe do.
-///
-/// Each line is found by loading and attaching a harmless program, so it needs the rights of `run`.
+/// `capabilities`
 #[derive(Debug, Args)]
 pub struct CapabilitiesArgs {
     /// For people, or for `check --capabilities FILE`

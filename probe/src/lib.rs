@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod capabilities;
 pub mod check;
 pub mod cli;
+pub mod command;
 pub mod encode;
 pub mod event;
 pub mod event_log;

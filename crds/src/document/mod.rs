@@ -119,6 +119,15 @@ pub fn load_all<'a>(
     if errors.is_empty() { Ok(documents) } else { Err(DocumentErrors { errors }) }
 }
 
+/// Where `path` stands in the file `text`, of which `document` is a part: for what turns out to be wrong
+/// only on a node. The document's beginning, if the text is not the one it was loaded from.
+#[must_use]
+pub fn locate(text: &str, document: &Document, path: &FieldPath) -> Position {
+    let (nodes, _) = node::parse(text);
+    let found = nodes.iter().find(|node| node.position == document.position);
+    found.map_or(document.position, |node| node.locate(path))
+}
+
 fn load_file(
     file_name: &str,
     text: &str,

@@ -7,9 +7,14 @@ use crate::capabilities::text::in_short;
 use crate::capabilities::{Capabilities, Support};
 use crate::privileges;
 
-/// Nodes that come with the probe, each written by `capabilities --output json` on such a node.
-const DESCRIBED: [(&str, &str); 1] =
-    [("no-trampolines", include_str!("nodes/no-trampolines.json"))];
+/// Nodes that come with the probe, as `capabilities --output json` shows such nodes: Debian's cloud kernels
+/// with their own command line, and a host whose kernel has no kprobes and takes no trampolines.
+const DESCRIBED: [(&str, &str); 4] = [
+    ("debian-11", include_str!("nodes/debian-11.json")),
+    ("debian-12", include_str!("nodes/debian-12.json")),
+    ("debian-13", include_str!("nodes/debian-13.json")),
+    ("no-trampolines", include_str!("nodes/no-trampolines.json")),
+];
 
 /// For whom documents are judged.
 #[derive(Debug)]
