@@ -39,13 +39,22 @@ fn clang() -> OsString {
 }
 
 fn arguments() -> Vec<OsString> {
-    let arch = match env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH").as_str() {
-        "x86_64" => "x86",
-        "aarch64" => "arm64",
-        other => panic!("no BPF register layout for {other}"),
-    };
+    let arch =
+        match env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH").as_str()
+        {
+            "x86_64" => "x86",
+            "aarch64" => "arm64",
+            other => panic!("no BPF register layout for {other}"),
+        };
     // v3: atomics that return the old value, which the slot claim needs; every kernel with 5.12 has them.
-    ["-mcpu=v3", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", &format!("-D__TARGET_ARCH_{arch}")]
-        .map(OsString::from)
-        .to_vec()
+    [
+        "-mcpu=v3",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-Wno-unused-parameter",
+        &format!("-D__TARGET_ARCH_{arch}"),
+    ]
+    .map(OsString::from)
+    .to_vec()
 }

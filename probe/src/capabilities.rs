@@ -70,18 +70,26 @@ impl Capabilities {
         let btf = if Path::new("/sys/kernel/btf/vmlinux").exists() {
             Support::Yes
         } else {
-            no("/sys/kernel/btf/vmlinux is missing: the kernel was built without CONFIG_DEBUG_INFO_BTF")
+            no(
+                "/sys/kernel/btf/vmlinux is missing: the kernel was built without CONFIG_DEBUG_INFO_BTF",
+            )
         };
         Self {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             lockdown: lockdown(),
             cgroup: cgroup_layout(),
-            lifecycle: trial(|s| &mut s.progs.trial_lifecycle, |s| s.progs.trial_lifecycle.attach()),
+            lifecycle: trial(
+                |s| &mut s.progs.trial_lifecycle,
+                |s| s.progs.trial_lifecycle.attach(),
+            ),
             kprobe: trial(|s| &mut s.progs.trial_kprobe, |s| s.progs.trial_kprobe.attach()),
             fentry: trial(|s| &mut s.progs.trial_fentry, |s| s.progs.trial_fentry.attach()),
             lsm: lsm(),
             fmod_ret: trial(|s| &mut s.progs.trial_fmod_ret, |s| s.progs.trial_fmod_ret.attach()),
-            raw_syscalls: trial(|s| &mut s.progs.trial_syscalls, |s| s.progs.trial_syscalls.attach()),
+            raw_syscalls: trial(
+                |s| &mut s.progs.trial_syscalls,
+                |s| s.progs.trial_syscalls.attach(),
+            ),
             uprobe: uprobe(),
             btf,
         }
@@ -132,7 +140,10 @@ fn kernel_word(error: &libbpf_rs::Error) -> String {
 fn lsm() -> Support {
     let works = trial(|s| &mut s.progs.trial_lsm, |s| s.progs.trial_lsm.attach());
     let active = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
-    if works.is_yes() && !active.trim().is_empty() && !active.trim().split(',').any(|name| name == "bpf") {
+    if works.is_yes()
+        && !active.trim().is_empty()
+        && !active.trim().split(',').any(|name| name == "bpf")
+    {
         return no(format!("bpf is not in the kernel's lsm= list ({})", active.trim()));
     }
     works
@@ -161,7 +172,8 @@ fn file_offset(address: u64) -> Option<usize> {
     maps.lines().find_map(|line| {
         let mut fields = line.split_ascii_whitespace();
         let (start, end) = fields.next()?.split_once('-')?;
-        let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+        let (start, end) =
+            (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
         let offset = u64::from_str_radix(fields.nth(1)?, 16).ok()?;
         (start..end).contains(&address).then(|| usize::try_from(address - start + offset).ok())?
     })
@@ -170,7 +182,10 @@ fn file_offset(address: u64) -> Option<usize> {
 /// The bracketed word of `none [integrity] confidentiality`.
 fn lockdown() -> String {
     let text = std::fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
-    text.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("unknown", |(word, _)| word).to_owned()
+    text.split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'))
+        .map_or("unknown", |(word, _)| word)
+        .to_owned()
 }
 
 fn cgroup_layout() -> String {

@@ -4,3 +4,4 @@ pub mod capabilities;
 pub mod check;
 pub mod documents;
 pub mod run;
+mod watches;

@@ -51,7 +51,8 @@ impl RunningKernel {
 
 /// `ffffffff81000000 T tcp_connect [module]`, one symbol a line.
 fn count_symbols(functions: &mut HashMap<String, FunctionFacts>) -> std::io::Result<()> {
-    let mut reader = std::io::BufReader::with_capacity(1 << 16, std::fs::File::open("/proc/kallsyms")?);
+    let mut reader =
+        std::io::BufReader::with_capacity(1 << 16, std::fs::File::open("/proc/kallsyms")?);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
         let mut fields = line.split(|b| b.is_ascii_whitespace());

@@ -99,7 +99,8 @@ pub fn log_libbpf() {
 pub fn load_lifecycle(sizes: Sizes) -> Result<(Lifecycle, SharedMaps), LoadError> {
     let what = "process lifecycle";
     let mut storage = MaybeUninit::uninit();
-    let mut open = ProcessSkelBuilder::default().open(&mut storage).map_err(failed("open", what))?;
+    let mut open =
+        ProcessSkelBuilder::default().open(&mut storage).map_err(failed("open", what))?;
     for (map, entries) in [
         (&mut open.maps.lifecycle, sizes.lifecycle_ring),
         (&mut open.maps.telemetry, sizes.telemetry_ring),
@@ -108,7 +109,8 @@ pub fn load_lifecycle(sizes: Sizes) -> Result<(Lifecycle, SharedMaps), LoadError
         map.set_max_entries(entries).map_err(failed("size", what))?;
     }
     let skel = open.load().map_err(failed("load", what))?;
-    let handle = |map: &libbpf_rs::MapMut<'_>| MapHandle::try_from(map).map_err(failed("share", what));
+    let handle =
+        |map: &libbpf_rs::MapMut<'_>| MapHandle::try_from(map).map_err(failed("share", what));
     let maps = SharedMaps {
         lifecycle: handle(&skel.maps.lifecycle)?,
         telemetry: handle(&skel.maps.telemetry)?,
@@ -164,7 +166,9 @@ pub fn load_hook(
     rodata.generation = id.generation;
     rodata.self_tgid = id.self_tgid;
     match backend {
-        Backend::Kprobe | Backend::KprobeKretprobe => load_kprobe(maps, *rodata, config, backend, function),
+        Backend::Kprobe | Backend::KprobeKretprobe => {
+            load_kprobe(maps, *rodata, config, backend, function)
+        }
         Backend::Fentry | Backend::Fexit | Backend::FentryFexit => {
             load_trampoline(maps, *rodata, config, backend, function, parameters)
         }
@@ -207,8 +211,10 @@ macro_rules! fill_maps {
             addrs.update(&key, &[1], MapFlags::ANY).map_err(failed("fill", $what))?;
         }
         if $maps.slots.is_none() {
-            $maps.slots = Some(MapHandle::try_from(&$skel.maps.slots).map_err(failed("share", $what))?);
-            $maps.pendings = Some(MapHandle::try_from(&$skel.maps.pendings).map_err(failed("share", $what))?);
+            $maps.slots =
+                Some(MapHandle::try_from(&$skel.maps.slots).map_err(failed("share", $what))?);
+            $maps.pendings =
+                Some(MapHandle::try_from(&$skel.maps.pendings).map_err(failed("share", $what))?);
         }
     }};
 }
@@ -230,7 +236,8 @@ fn load_kprobe(
 ) -> Result<AttachedHook, LoadError> {
     let returns = backend == Backend::KprobeKretprobe;
     let mut storage = MaybeUninit::uninit();
-    let mut open = GenericKprobeSkelBuilder::default().open(&mut storage).map_err(failed("open", function))?;
+    let mut open =
+        GenericKprobeSkelBuilder::default().open(&mut storage).map_err(failed("open", function))?;
     prepare_maps!(open, maps, config, function);
     set_rodata(&mut open.maps.rodata_hook, &rodata).map_err(failed("configure", function))?;
     open.progs.kprobe_return.set_autoload(returns);
@@ -239,9 +246,19 @@ fn load_kprobe(
     let mut links = Vec::with_capacity(2);
     if returns {
         // Before the entry: a call must find its return probe.
-        links.push(skel.progs.kprobe_return.attach_kprobe(true, function).map_err(failed("attach", function))?);
+        links.push(
+            skel.progs
+                .kprobe_return
+                .attach_kprobe(true, function)
+                .map_err(failed("attach", function))?,
+        );
     }
-    links.push(skel.progs.kprobe_call.attach_kprobe(false, function).map_err(failed("attach", function))?);
+    links.push(
+        skel.progs
+            .kprobe_call
+            .attach_kprobe(false, function)
+            .map_err(failed("attach", function))?,
+    );
     Ok(AttachedHook { _links: links })
 }
 
@@ -254,7 +271,8 @@ fn load_trampoline(
     parameters: usize,
 ) -> Result<AttachedHook, LoadError> {
     let mut storage = MaybeUninit::uninit();
-    let mut open = GenericFentrySkelBuilder::default().open(&mut storage).map_err(failed("open", function))?;
+    let mut open =
+        GenericFentrySkelBuilder::default().open(&mut storage).map_err(failed("open", function))?;
     prepare_maps!(open, maps, config, function);
     set_rodata(&mut open.maps.rodata_hook, &rodata).map_err(failed("configure", function))?;
     if let Some(target) = open.maps.rodata_target_data.as_deref_mut() {
@@ -266,20 +284,26 @@ fn load_trampoline(
         _ => [true, false, false],
     };
     let progs = &mut open.progs;
-    for (program, used) in
-        [(&mut progs.fentry_call, entry), (&mut progs.fexit_return, leave), (&mut progs.fexit_complete, complete)]
-    {
+    for (program, used) in [
+        (&mut progs.fentry_call, entry),
+        (&mut progs.fexit_return, leave),
+        (&mut progs.fexit_complete, complete),
+    ] {
         program.set_autoload(used);
         if used {
-            program.set_attach_target(0, Some(function.to_owned())).map_err(failed("target", function))?;
+            program
+                .set_attach_target(0, Some(function.to_owned()))
+                .map_err(failed("target", function))?;
         }
     }
     let skel = open.load().map_err(failed("load", function))?;
     fill_maps!(skel, maps, config, function);
     let mut links = Vec::with_capacity(2);
-    for (program, used) in
-        [(&skel.progs.fexit_complete, complete), (&skel.progs.fexit_return, leave), (&skel.progs.fentry_call, entry)]
-    {
+    for (program, used) in [
+        (&skel.progs.fexit_complete, complete),
+        (&skel.progs.fexit_return, leave),
+        (&skel.progs.fentry_call, entry),
+    ] {
         if used {
             links.push(program.attach().map_err(failed("attach", function))?);
         }

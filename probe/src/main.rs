@@ -20,6 +20,8 @@ fn main() -> ExitCode {
         )
         .init();
     securitywatch_probe::loader::log_libbpf();
+    // Fails only if a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     match cli.command {
         Command::Run(args) => match command::run::run(*args) {
             Ok(summary) => say(std::io::stderr(), &summary, ExitCode::SUCCESS),

@@ -110,7 +110,12 @@ pub fn symbol(target: &HookTarget, arch: &str) -> String {
 
 /// Plans every hook of a policy.
 #[must_use]
-pub fn plan(policy: &Policy, caps: &Capabilities, prefer: Preference, kernel: &dyn KernelFacts) -> Vec<PlannedHook> {
+pub fn plan(
+    policy: &Policy,
+    caps: &Capabilities,
+    prefer: Preference,
+    kernel: &dyn KernelFacts,
+) -> Vec<PlannedHook> {
     policy
         .hooks
         .iter()
@@ -163,7 +168,8 @@ fn plan_hook(
         return Outcome::Attach { backend: trampoline(hook), parameters };
     }
     if prefer != Preference::Fentry && caps.kprobe.is_yes() {
-        let backend = if hook.returns.is_some() { Backend::KprobeKretprobe } else { Backend::Kprobe };
+        let backend =
+            if hook.returns.is_some() { Backend::KprobeKretprobe } else { Backend::Kprobe };
         return Outcome::Attach { backend, parameters };
     }
     Outcome::Refuse(no_backend(function, call, caps, prefer, in_btf))
@@ -187,16 +193,26 @@ fn missing_argument(hook: &Hook, function: &str, facts: Option<FunctionFacts>) -
         return None;
     }
     let parameters = facts?.parameters?;
-    let (n, arg) = hook.args.iter().enumerate().find(|(_, arg)| usize::from(arg.index) >= parameters)?;
+    let (n, arg) =
+        hook.args.iter().enumerate().find(|(_, arg)| usize::from(arg.index) >= parameters)?;
     Some(Refusal {
         reason: "NoSuchArgument",
         path: hook.path.field("args").index(n).field("index"),
-        message: format!("{function} has {parameters} arguments on this kernel, so the largest index is {}, not {}",
-            parameters.saturating_sub(1), arg.index),
+        message: format!(
+            "{function} has {parameters} arguments on this kernel, so the largest index is {}, not {}",
+            parameters.saturating_sub(1),
+            arg.index
+        ),
     })
 }
 
-fn no_backend(function: &str, path: FieldPath, caps: &Capabilities, prefer: Preference, in_btf: bool) -> Refusal {
+fn no_backend(
+    function: &str,
+    path: FieldPath,
+    caps: &Capabilities,
+    prefer: Preference,
+    in_btf: bool,
+) -> Refusal {
     use crate::capabilities::Support;
     let why = |support: &Support| match support {
         Support::Yes => String::from("works"),
@@ -233,7 +249,9 @@ mod tests {
 
     impl KernelFacts for Kernel {
         fn function(&self, name: &str) -> Option<FunctionFacts> {
-            Some(self.0.get(name).copied().unwrap_or(FunctionFacts { symbols: 0, parameters: None }))
+            Some(
+                self.0.get(name).copied().unwrap_or(FunctionFacts { symbols: 0, parameters: None }),
+            )
         }
         fn arch(&self) -> &str {
             "x86_64"
@@ -252,7 +270,8 @@ mod tests {
     }
 
     fn caps(fentry: bool, kprobe: bool) -> Capabilities {
-        let support = |works| if works { Support::Yes } else { Support::No { reason: "load: no".into() } };
+        let support =
+            |works| if works { Support::Yes } else { Support::No { reason: "load: no".into() } };
         Capabilities {
             kernel: "6.1".into(),
             btf: Support::Yes,
@@ -277,7 +296,10 @@ mod tests {
             args: vec![Arg { index: 0, kind: ArgKind::Nop, label: None }],
             returns: returns.then_some(ReturnArg { kind: ArgKind::Int32, label: None }),
             ignore_call_not_found: false,
-            selectors: vec![Selector { action: Action { sigkill, no_post: false }, ..Selector::default() }],
+            selectors: vec![Selector {
+                action: Action { sigkill, no_post: false },
+                ..Selector::default()
+            }],
         }
     }
 
@@ -322,14 +344,23 @@ mod tests {
     #[test]
     fn what_cannot_be_hooked_is_refused_with_its_reason() {
         let (all, none) = (caps(true, true), caps(false, false));
-        let refused = |name: &str, caps| refusal(hook(function(name), false, false), caps, Preference::Auto);
+        let refused =
+            |name: &str, caps| refusal(hook(function(name), false, false), caps, Preference::Auto);
         let missing = refused("no_such_function", &all);
-        assert_eq!((missing.reason, missing.path.as_str()), ("FunctionNotFound", "spec.kprobes[0].call"));
+        assert_eq!(
+            (missing.reason, missing.path.as_str()),
+            ("FunctionNotFound", "spec.kprobes[0].call")
+        );
         assert!(missing.message.contains("ignore.callNotFound"), "{}", missing.message);
         assert_eq!(refused("static_twice", &all).reason, "AmbiguousFunction");
         assert_eq!(refused("tcp_connect", &none).reason, "BackendUnavailable");
-        let no_fallback = refusal(hook(function("not_in_btf"), false, false), &all, Preference::Fentry);
-        assert!(no_fallback.message.contains("BTF does not describe not_in_btf"), "{}", no_fallback.message);
+        let no_fallback =
+            refusal(hook(function("not_in_btf"), false, false), &all, Preference::Fentry);
+        assert!(
+            no_fallback.message.contains("BTF does not describe not_in_btf"),
+            "{}",
+            no_fallback.message
+        );
     }
 
     #[test]
@@ -337,7 +368,10 @@ mod tests {
         let mut hook = hook(function("tcp_connect"), false, false);
         hook.args.push(Arg { index: 1, kind: ArgKind::Int32, label: None });
         let refusal = refusal(hook, &caps(true, true), Preference::Auto);
-        assert_eq!((refusal.reason, refusal.path.as_str()), ("NoSuchArgument", "spec.kprobes[0].args[1].index"));
+        assert_eq!(
+            (refusal.reason, refusal.path.as_str()),
+            ("NoSuchArgument", "spec.kprobes[0].args[1].index")
+        );
     }
 
     #[test]

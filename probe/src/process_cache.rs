@@ -86,8 +86,10 @@ impl ProcessCache {
         if self.current.contains_key(&found.pid) {
             return;
         }
-        let parent = self.get(ImageKey { tgid: found.parent, exec_time: 0 }).map(|i| Arc::clone(&i.process));
-        let in_init_tree = found.is_namespace_init || parent.as_ref().is_some_and(|p| p.in_init_tree);
+        let parent =
+            self.get(ImageKey { tgid: found.parent, exec_time: 0 }).map(|i| Arc::clone(&i.process));
+        let in_init_tree =
+            found.is_namespace_init || parent.as_ref().is_some_and(|p| p.in_init_tree);
         let root = found.cwd == b"/";
         let mut flags = String::from(if root { "procFS rootcwd" } else { "procFS" });
         if in_init_tree {
@@ -134,7 +136,10 @@ impl ProcessCache {
             ..Process::default()
         };
         if let Some(old) = self.current.get(&key.tgid).copied() {
-            self.ended.push_back((key.exec_time + LINGER_NS, ImageKey { tgid: key.tgid, exec_time: old }));
+            self.ended.push_back((
+                key.exec_time + LINGER_NS,
+                ImageKey { tgid: key.tgid, exec_time: old },
+            ));
         }
         self.insert(key, Arc::new(process), parent)
     }
@@ -149,7 +154,8 @@ impl ProcessCache {
         process.pid = key.tgid;
         process.start_time = self.wall(key.exec_time);
         process.in_init_tree = fork.flags & exec_flag::IN_INIT_TREE != 0;
-        process.flags = String::from(if process.in_init_tree { "execve inInitTree" } else { "execve" });
+        process.flags =
+            String::from(if process.in_init_tree { "execve inInitTree" } else { "execve" });
         process.refcnt = 1;
         self.insert(key, Arc::new(process), parent)
     }
@@ -187,7 +193,12 @@ impl ProcessCache {
         Image { process: Arc::new(process), parent: None }
     }
 
-    fn insert(&mut self, key: ImageKey, process: Arc<Process>, parent: Option<Arc<Process>>) -> &Image {
+    fn insert(
+        &mut self,
+        key: ImageKey,
+        process: Arc<Process>,
+        parent: Option<Arc<Process>>,
+    ) -> &Image {
         self.current.insert(key.tgid, key.exec_time);
         let image = Image { process, parent };
         match self.images.entry(key) {
@@ -289,7 +300,11 @@ pub fn container_id(cgroup: &[u8]) -> String {
         return String::new();
     }
     let id = name.rsplit(['-', ':']).next().unwrap_or(name);
-    if id.len() == ID_LEN && id.bytes().all(|b| b.is_ascii_hexdigit()) { id[..SHOWN].to_owned() } else { String::new() }
+    if id.len() == ID_LEN && id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        id[..SHOWN].to_owned()
+    } else {
+        String::new()
+    }
 }
 
 #[cfg(test)]
@@ -311,14 +326,21 @@ mod tests {
     fn relative_binaries_become_absolute() {
         assert_eq!(binary(b"./x", b"/t/w"), "/t/w/x");
         assert_eq!(binary(b"../bin/x", b"/t/w"), "/t/bin/x");
-        assert_eq!(binary(b"/bin/../bin/x", b"/t/w"), "/bin/../bin/x", "an absolute path stays as given");
+        assert_eq!(
+            binary(b"/bin/../bin/x", b"/t/w"),
+            "/bin/../bin/x",
+            "an absolute path stays as given"
+        );
         assert_eq!(binary(b"x", b""), "x");
     }
 
     #[test]
     fn exec_ids_are_base64_of_node_time_and_pid() {
         let cache = ProcessCache::new("goldnode", 0);
-        assert_eq!(cache.exec_id(ImageKey { tgid: 1, exec_time: 910_000_000 }), "Z29sZG5vZGU6OTEwMDAwMDAwOjE=");
+        assert_eq!(
+            cache.exec_id(ImageKey { tgid: 1, exec_time: 910_000_000 }),
+            "Z29sZG5vZGU6OTEwMDAwMDAwOjE="
+        );
         assert_eq!(cache.exec_id(ImageKey { tgid: 0, exec_time: 1 }), "Z29sZG5vZGU6MTow");
     }
 
@@ -336,7 +358,13 @@ mod tests {
         ] {
             assert_eq!(container_id(name.as_bytes()), shown, "{name}");
         }
-        for name in ["", "init.scope", "user@0.service", &format!("crio-conmon-{id}.scope"), "session-1.scope"] {
+        for name in [
+            "",
+            "init.scope",
+            "user@0.service",
+            &format!("crio-conmon-{id}.scope"),
+            "session-1.scope",
+        ] {
             assert_eq!(container_id(name.as_bytes()), "", "{name}");
         }
     }

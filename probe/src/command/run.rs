@@ -2,21 +2,29 @@
 
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::check::{judge, preference};
 use super::documents::Documents;
+use super::watches::Watches;
+use crate::alert::NotifySettings;
 use crate::check::Report;
 use crate::check::node::{Node, NodeError};
 use crate::cli::{Output, RunArgs, node_name};
+use crate::encode::flatten::Origin;
 use crate::event_log::{EventLog, EventLogError, EventLogOptions};
 use crate::kernel::KernelError;
 use crate::loader::{self, LoadError, Sizes};
-use crate::local_output::{LocalCounts, LocalOutput, Shown};
+use crate::local_output::{LocalOutput, Shown};
+use crate::metrics::{self, Metrics, ServeError};
+use crate::output::{OutputConfig, OutputError, Outputs, Summary, WatchOutput};
 use crate::policy::{ApplyError, PolicySet};
 use crate::process_cache::ProcessCache;
+use crate::secrets::Secrets;
 use crate::sensor::{self, Loss, SensorStats, seed_processes};
+use crate::ship::ShipSettings;
 use reader::Reader;
 
 mod reader;
@@ -50,6 +58,12 @@ pub enum RunError {
         /// Why.
         source: ApplyError,
     },
+    /// See [`OutputError`].
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// See [`ServeError`].
+    #[error(transparent)]
+    Metrics(#[from] ServeError),
     /// The kernel refuses to map a ring.
     #[error("cannot open the ring buffers: {0}")]
     Rings(#[source] libbpf_rs::Error),
@@ -91,45 +105,88 @@ pub fn run(args: RunArgs) -> Result<String, RunError> {
         std::env::var("NODE_NAME").ok(),
         &rustix::system::uname().nodename().to_string_lossy(),
     );
-    let local = LocalOutput::start(&name, shown(&args), event_log(&args)?)
-        .map_err(system("start the output threads"))?;
-    let counts = local.counts();
+    let runtime = tokio::runtime::Runtime::new().map_err(system("start the worker threads"))?;
+    let metrics = Arc::new(Metrics::new());
+    let outputs = start_outputs(&args, &documents, &name, &runtime, &metrics)?;
+    if let Some(addr) = args.metrics_addr {
+        let addr = runtime.block_on(metrics::serve(addr, Arc::clone(&metrics)))?;
+        tracing::info!(%addr, "Metrics at /metrics");
+    }
 
     let sizes = Sizes::for_memory(memory_bytes());
     let (lifecycle, maps) = loader::load_lifecycle(sizes)?;
     let mut cache = ProcessCache::new(&name, sensor::boot_wall_ns());
     let processes = seed_processes(Path::new("/proc"), &mut cache, &maps.processes);
-    let mut policies = PolicySet::new(maps, capabilities, prefer);
-    for (watch, document) in
-        documents.all.iter().enumerate().filter(|(_, document)| !document.suspended)
-    {
-        let Some(policy) = &document.policy else { continue };
-        policies
-            .apply(&document.title(), policy, watch)
-            .map_err(|source| RunError::Apply { title: document.title(), source })?;
-    }
-    let runtime = tokio::runtime::Runtime::new().map_err(system("start the worker threads"))?;
-    let (reader, ended) = Reader::start(policies.maps(), sizes, cache, policies.table(), local)?;
+    let policies = PolicySet::new(maps, capabilities, prefer);
+    let (reader, ended) = Reader::start(
+        policies.maps(),
+        sizes,
+        cache,
+        policies.table(),
+        outputs,
+        Arc::clone(&metrics),
+    )?;
+    // From here on somebody reads the rings, so a long load of many hooks loses nothing.
+    let mut watches = Watches::new(policies, args.files.clone(), node, prefer);
+    watches.load(&documents)?;
     tracing::info!(node = name, documents = documents.all.len(), processes, "Watching");
     let ready = args.ready_file.map(ReadyFile::create).transpose()?;
-    runtime.block_on(until_stopped(ended))?;
+    runtime.block_on(until_stopped(ended, &mut watches))?;
     drop(ready);
     // Detached first: what is in the rings then is all there will be.
-    drop((policies, lifecycle));
-    let stats = reader.stop();
-    Ok(summary(&stats, &counts))
+    drop((watches, lifecycle));
+    let (stats, summary) = reader.stop();
+    Ok(closing_words(&stats, summary))
 }
 
-/// Ctrl-C, SIGTERM, or nobody is left to write for.
-async fn until_stopped(ended: tokio::sync::oneshot::Receiver<()>) -> Result<(), RunError> {
+/// Everything that takes events, with what the documents and their secrets ask for.
+fn start_outputs(
+    args: &RunArgs,
+    documents: &Documents,
+    node: &str,
+    runtime: &tokio::runtime::Runtime,
+    metrics: &Arc<Metrics>,
+) -> Result<Outputs, RunError> {
+    let local = LocalOutput::start(node, shown(args), event_log(args)?)
+        .map_err(system("start the output threads"))?;
+    let secrets = Secrets::new(args.secrets.clone());
+    let watches = documents
+        .all
+        .iter()
+        .map(|document| {
+            if document.suspended {
+                let (name, alerts) = (document.name.clone(), Vec::new());
+                return Ok(WatchOutput { name, target: None, sees_all: false, alerts });
+            }
+            WatchOutput::from_document(document, &secrets)
+        })
+        .collect::<Result<_, _>>()?;
+    let config = OutputConfig {
+        origin: origin(node),
+        watches,
+        ship: ShipSettings::default(),
+        notify: NotifySettings::default(),
+        on_alert: None,
+    };
+    Ok(Outputs::start(config, Some(local), runtime.handle(), metrics)?)
+}
+
+/// Ctrl-C, SIGTERM, or nobody is left to write for. SIGHUP reads the files again.
+async fn until_stopped(
+    mut ended: tokio::sync::oneshot::Receiver<()>,
+    watches: &mut Watches,
+) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(system("await SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("await Ctrl-C"))?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = ended => {}
+    let mut hangup = signal(SignalKind::hangup()).map_err(system("await SIGHUP"))?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = &mut ended => return Ok(()),
+            _ = hangup.recv() => watches.reload(),
+        }
     }
-    Ok(())
 }
 
 /// Exists as long as every hook is attached.
@@ -151,21 +208,30 @@ impl Drop for ReadyFile {
     }
 }
 
-/// One line for what was seen, and one for each cause of loss.
-fn summary(stats: &SensorStats, counts: &LocalCounts) -> String {
-    let mut text = format!("seen     {} events\n", stats.events);
+/// What became of everything, and one line for each cause of loss before the outputs.
+fn closing_words(stats: &SensorStats, summary: Option<Summary>) -> String {
+    let mut text = summary.map_or_else(String::new, |summary| format!("{summary}\n"));
     let mut line = |count: u64, what: &str| {
         if count > 0 {
-            text.push_str(&format!("dropped  {count} {what}\n"));
+            text.push_str(&format!("dropped {count} events before the outputs: {what}\n"));
         }
     };
     for (cause, count) in Loss::ALL.iter().zip(stats.lost) {
         line(count, cause.as_str());
     }
     line(stats.undecodable, "undecodable");
-    line(counts.lost_in_event_log(), "event_log (not written to the event log)");
-    line(counts.lost_on_stdout(), "stdout (not shown)");
     text
+}
+
+/// Boot and start tell runs of the probe apart, so that event ids never repeat.
+fn origin(node: &str) -> Origin {
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    Origin {
+        node_name: node.to_owned(),
+        cluster: None,
+        boot_id: boot_id.trim().to_owned(),
+        run_id: format!("{:x}", sensor::boot_now()),
+    }
 }
 
 fn shown(args: &RunArgs) -> Shown {

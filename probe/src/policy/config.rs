@@ -4,7 +4,8 @@
 
 use ipnet::IpNet;
 use securitywatch_api::policy::{
-    Action, Arg, ArgFilter, ArgKind, BinaryFilter, Hook, HookTarget, ReturnArg, Selector, Side, Test, TextPlace,
+    Action, Arg, ArgFilter, ArgKind, BinaryFilter, Hook, HookTarget, ReturnArg, Selector, Side,
+    Test, TextPlace,
 };
 
 use crate::bpf::generic_fentry::types::{arg_config, filter, hook_config, range, selector};
@@ -99,8 +100,11 @@ fn trie_key(bits: u32, id: u32, bytes: &[u8], size: usize) -> Vec<u8> {
 /// Compiles a hook.
 #[must_use]
 pub fn compile(hook: &Hook) -> HookConfig {
-    let mut config =
-        HookConfig { rodata: Box::new(hook_config::default()), texts: Vec::new(), addrs: Vec::new() };
+    let mut config = HookConfig {
+        rodata: Box::new(hook_config::default()),
+        texts: Vec::new(),
+        addrs: Vec::new(),
+    };
     let rodata = &mut *config.rodata;
     rodata.args_len = hook.args.len() as u8;
     rodata.selectors_len = hook.selectors.len() as u8;
@@ -128,7 +132,12 @@ fn return_config(ret: &ReturnArg) -> arg_config {
 }
 
 fn kind_config(kind: ArgKind) -> arg_config {
-    let scalar = |size, is_signed| arg_config { kind: arg_kind::SCALAR, index: 0, size, is_signed: u8::from(is_signed) };
+    let scalar = |size, is_signed| arg_config {
+        kind: arg_kind::SCALAR,
+        index: 0,
+        size,
+        is_signed: u8::from(is_signed),
+    };
     let other = |kind| arg_config { kind, ..arg_config::default() };
     match kind {
         ArgKind::Int8 => scalar(1, true),
@@ -180,12 +189,16 @@ impl Keys {
         let id = self.id();
         for network in networks {
             self.addrs.push(match network {
-                IpNet::V4(n) => {
-                    AddrKey { id, prefix: u32::from(n.prefix_len()), bytes: n.network().octets().to_vec() }
-                }
-                IpNet::V6(n) => {
-                    AddrKey { id: id | ADDR_V6, prefix: u32::from(n.prefix_len()), bytes: n.network().octets().to_vec() }
-                }
+                IpNet::V4(n) => AddrKey {
+                    id,
+                    prefix: u32::from(n.prefix_len()),
+                    bytes: n.network().octets().to_vec(),
+                },
+                IpNet::V6(n) => AddrKey {
+                    id: id | ADDR_V6,
+                    prefix: u32::from(n.prefix_len()),
+                    bytes: n.network().octets().to_vec(),
+                },
             });
         }
         id
@@ -312,7 +325,12 @@ pub fn rodata_bytes(config: &hook_config) -> Vec<u8> {
     let mut out = Vec::with_capacity(size_of::<hook_config>());
     out.extend_from_slice(&config.hook.to_ne_bytes());
     out.extend_from_slice(&config.self_tgid.to_ne_bytes());
-    out.extend_from_slice(&[config.args_len, config.selectors_len, config.has_ret, config.is_syscall]);
+    out.extend_from_slice(&[
+        config.args_len,
+        config.selectors_len,
+        config.has_ret,
+        config.is_syscall,
+    ]);
     push_arg(&mut out, &config.ret);
     out.extend_from_slice(&config.gate.to_ne_bytes());
     out.extend_from_slice(&config.generation.to_ne_bytes());
@@ -389,17 +407,28 @@ mod tests {
     fn the_bytes_stand_where_the_c_struct_has_the_fields() {
         let mut config = compile(&hook(vec![
             Selector::default(),
-            Selector { args: vec![range(1, -5, 7)], returns: vec![range(0, 1, 2)], ..Selector::default() },
+            Selector {
+                args: vec![range(1, -5, 7)],
+                returns: vec![range(0, 1, 2)],
+                ..Selector::default()
+            },
         ]));
         config.rodata.hook = 0x0102_0304;
         config.rodata.generation = 0x0a0b_0c0d;
         let bytes = rodata_bytes(&config.rodata);
         assert_eq!(bytes.len(), size_of::<hook_config>(), "no padding");
-        let u32_at = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-        let i64_at = |at: usize| i64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let u32_at =
+            |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let i64_at =
+            |at: usize| i64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         assert_eq!(u32_at(offset_of!(hook_config, hook)), 0x0102_0304);
         assert_eq!(u32_at(offset_of!(hook_config, generation)), 0x0a0b_0c0d);
-        assert_eq!(bytes[offset_of!(hook_config, args) + size_of::<arg_config>() + offset_of!(arg_config, index)], 2);
+        assert_eq!(
+            bytes[offset_of!(hook_config, args)
+                + size_of::<arg_config>()
+                + offset_of!(arg_config, index)],
+            2
+        );
         let second = offset_of!(hook_config, selectors) + size_of::<selector>();
         assert_eq!(bytes[second + offset_of!(selector, args_len)], 1);
         let filter_at = second + offset_of!(selector, args);
@@ -412,7 +441,11 @@ mod tests {
 
     #[test]
     fn numbers_are_asked_before_paths() {
-        let paths_first = vec![text(TextPlace::Postfix, &["x"]), text(TextPlace::Prefix, &["/etc"]), range(1, 4, 4)];
+        let paths_first = vec![
+            text(TextPlace::Postfix, &["x"]),
+            text(TextPlace::Prefix, &["/etc"]),
+            range(1, 4, 4),
+        ];
         let config = compile(&hook(vec![Selector { args: paths_first, ..Selector::default() }]));
         let kinds: Vec<u8> = config.rodata.selectors[0].args[..3].iter().map(|f| f.kind).collect();
         assert_eq!(kinds, [filter_kind::RANGE, filter_kind::PREFIX, filter_kind::POSTFIX]);
@@ -425,7 +458,8 @@ mod tests {
             ..Selector::default()
         });
         let config = compile(&hook(two.to_vec()));
-        let keys: Vec<(u32, &[u8])> = config.texts.iter().map(|k| (k.id, k.bytes.as_slice())).collect();
+        let keys: Vec<(u32, &[u8])> =
+            config.texts.iter().map(|k| (k.id, k.bytes.as_slice())).collect();
         assert_eq!(keys, [(1, &b"/a\0"[..]), (1, b"bc\0"), (2, b"a/"), (2, b"cb")]);
         let key = config.texts[0].to_bytes(16);
         assert_eq!(key[..4], (8_u32 * (4 + 3)).to_ne_bytes());
@@ -436,8 +470,10 @@ mod tests {
     fn networks_of_both_families_are_told_apart() {
         let networks = ["10.0.0.0/8", "::1/128"].map(|n| n.parse().expect("network")).to_vec();
         let test = Test::Addr { side: Side::Destination, negate: true, networks };
-        let config =
-            compile(&hook(vec![Selector { args: vec![ArgFilter { arg: 0, test }], ..Selector::default() }]));
+        let config = compile(&hook(vec![Selector {
+            args: vec![ArgFilter { arg: 0, test }],
+            ..Selector::default()
+        }]));
         assert_eq!(config.addrs[0], AddrKey { id: 1, prefix: 8, bytes: vec![10, 0, 0, 0] });
         assert_eq!((config.addrs[1].id, config.addrs[1].prefix), (1 | ADDR_V6, 128));
     }
@@ -446,7 +482,15 @@ mod tests {
     fn a_telltale_never_hides_a_value() {
         assert_eq!(telltale(TextPlace::Prefix, &["/etc".into()]), 1 << (b'e' & 63));
         assert_eq!(telltale(TextPlace::Postfix, &["/etc".into()]), 1 << (b'c' & 63));
-        assert_eq!(telltale(TextPlace::Prefix, &["/".into()]), u64::MAX, "a root prefix matches every path");
-        assert_eq!(telltale(TextPlace::Equal, &["/".into()]), 1, "the byte after an exact / is its NUL");
+        assert_eq!(
+            telltale(TextPlace::Prefix, &["/".into()]),
+            u64::MAX,
+            "a root prefix matches every path"
+        );
+        assert_eq!(
+            telltale(TextPlace::Equal, &["/".into()]),
+            1,
+            "the byte after an exact / is its NUL"
+        );
     }
 }

@@ -120,7 +120,12 @@ impl PolicySet {
     ///
     /// # Errors
     /// Any hook that cannot be served leaves everything as it was.
-    pub fn apply(&mut self, key: &str, policy: &Policy, watch: usize) -> Result<Vec<HookReport>, ApplyError> {
+    pub fn apply(
+        &mut self,
+        key: &str,
+        policy: &Policy,
+        watch: usize,
+    ) -> Result<Vec<HookReport>, ApplyError> {
         let plan = self.plan(policy)?;
         let refusals: Vec<_> = plan
             .iter()
@@ -138,13 +143,20 @@ impl PolicySet {
         let mut hooks = Vec::with_capacity(plan.len());
         for (planned, hook) in plan.iter().zip(&policy.hooks) {
             let Outcome::Attach { backend, parameters } = planned.outcome else { continue };
-            let id = Identity { hook: self.next_hook, gate, generation, self_tgid: std::process::id() };
+            let id =
+                Identity { hook: self.next_hook, gate, generation, self_tgid: std::process::id() };
             self.next_hook += 1;
             self.announce(id.hook, policy, hook, &planned.function, watch);
             let compiled = config::compile(hook);
-            let attached =
-                loader::load_hook(&mut self.maps, id, &compiled, backend, &planned.function, parameters)
-                    .map_err(|source| ApplyError::Load { path: hook.path.to_string(), source });
+            let attached = loader::load_hook(
+                &mut self.maps,
+                id,
+                &compiled,
+                backend,
+                &planned.function,
+                parameters,
+            )
+            .map_err(|source| ApplyError::Load { path: hook.path.to_string(), source });
             match attached {
                 Ok(attached) => hooks.push((id.hook, attached)),
                 Err(error) => {
@@ -172,8 +184,11 @@ impl PolicySet {
     }
 
     fn plan(&self, policy: &Policy) -> Result<Vec<PlannedHook>, ApplyError> {
-        let names: Vec<_> =
-            policy.hooks.iter().map(|h| planner::symbol(&h.target, std::env::consts::ARCH)).collect();
+        let names: Vec<_> = policy
+            .hooks
+            .iter()
+            .map(|h| planner::symbol(&h.target, std::env::consts::ARCH))
+            .collect();
         let kernel = RunningKernel::inspect(names.iter().map(String::as_str))?;
         Ok(planner::plan(policy, &self.capabilities, self.preference, &kernel))
     }
@@ -195,7 +210,14 @@ impl PolicySet {
     }
 
     /// Before the hook is attached: its first record must find its meaning.
-    fn announce(&self, n: u32, policy: &Policy, hook: &securitywatch_api::policy::Hook, function: &str, watch: usize) {
+    fn announce(
+        &self,
+        n: u32,
+        policy: &Policy,
+        hook: &securitywatch_api::policy::Hook,
+        function: &str,
+        watch: usize,
+    ) {
         let label = |label: &Option<String>| Arc::<str>::from(label.as_deref().unwrap_or_default());
         let loaded = LoadedHook {
             hook: Arc::new(event::Hook {

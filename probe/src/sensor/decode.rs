@@ -33,7 +33,8 @@ pub fn arguments(hook: &LoadedHook, call: &Call<'_>, cookie_key: u64) -> Vec<Arg
         .filter(|(_, (kind, _))| *kind != ArgKind::Nop)
         .map(|(n, (kind, label))| Arg {
             label: Arc::clone(label),
-            value: argument(call, n, *kind, cookie_key).unwrap_or(Value::Error("argument was not recorded")),
+            value: argument(call, n, *kind, cookie_key)
+                .unwrap_or(Value::Error("argument was not recorded")),
         })
         .collect()
 }

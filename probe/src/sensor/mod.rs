@@ -160,7 +160,8 @@ impl Translator {
     /// Looks at the policies once per batch instead of once per record.
     pub fn start_batch(&mut self) {
         if let Ok(table) = self.table.read()
-            && (table.len() != self.hooks.len() || table.keys().any(|k| !self.hooks.contains_key(k)))
+            && (table.len() != self.hooks.len()
+                || table.keys().any(|k| !self.hooks.contains_key(k)))
         {
             self.hooks.clone_from(&table);
         }
@@ -245,7 +246,8 @@ impl Translator {
         if self.waiting.is_empty() {
             return;
         }
-        let keys: Vec<_> = self.waiting.iter().filter(|(_, w)| w.tgid == tgid).map(|(k, _)| *k).collect();
+        let keys: Vec<_> =
+            self.waiting.iter().filter(|(_, w)| w.tgid == tgid).map(|(k, _)| *k).collect();
         for key in keys {
             if let Some(call) = self.waiting.remove(&key) {
                 self.emit_waiting(call, emit);

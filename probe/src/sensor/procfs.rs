@@ -48,7 +48,8 @@ pub fn read(proc: &Path, pid: u32) -> Option<Found> {
     let stat = fs::read(dir.join("stat")).ok()?;
     // The name may hold spaces and brackets; the last bracket ends it.
     let after = stat.iter().rposition(|b| *b == b')')?;
-    let fields: Vec<&str> = std::str::from_utf8(stat.get(after + 2..)?).ok()?.split_ascii_whitespace().collect();
+    let fields: Vec<&str> =
+        std::str::from_utf8(stat.get(after + 2..)?).ok()?.split_ascii_whitespace().collect();
     let number = |n: usize| fields.get(n).and_then(|f| f.parse::<u64>().ok());
     // Fields are numbered from the state, which is the third of the file.
     if number(6)? & KERNEL_THREAD != 0 {
@@ -59,7 +60,9 @@ pub fn read(proc: &Path, pid: u32) -> Option<Found> {
         pid,
         parent: u32::try_from(number(1)?).ok()?,
         start_time: number(19)? * TICK_NS,
-        uid: status_field(&status, "Uid:", 1).or_else(|| fs::metadata(&dir).ok().map(|m| m.uid())).unwrap_or(0),
+        uid: status_field(&status, "Uid:", 1)
+            .or_else(|| fs::metadata(&dir).ok().map(|m| m.uid()))
+            .unwrap_or(0),
         auid: fs::read_to_string(dir.join("loginuid"))
             .ok()
             .and_then(|s| s.trim().parse().ok())
@@ -78,12 +81,20 @@ fn link(path: PathBuf) -> Vec<u8> {
 
 /// Number `n` (from 0) of a line such as `Uid:	0	0	0	0`; Uid's second is the effective one.
 fn status_field(status: &str, name: &str, n: usize) -> Option<u32> {
-    status.lines().find_map(|line| line.strip_prefix(name))?.split_ascii_whitespace().nth(n)?.parse().ok()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(name))?
+        .split_ascii_whitespace()
+        .nth(n)?
+        .parse()
+        .ok()
 }
 
 /// `NSpid:	4711	1`: the last number is the pid in the innermost namespace.
 fn is_namespace_init(status: &str) -> bool {
-    let Some(pids) = status.lines().find_map(|line| line.strip_prefix("NSpid:")) else { return false };
+    let Some(pids) = status.lines().find_map(|line| line.strip_prefix("NSpid:")) else {
+        return false;
+    };
     let pids: Vec<_> = pids.split_ascii_whitespace().collect();
     pids.len() > 1 && pids.last() == Some(&"1")
 }
@@ -91,7 +102,11 @@ fn is_namespace_init(status: &str) -> bool {
 /// The last component of the unified hierarchy's path (`0::/…`), else of the first.
 fn cgroup(text: &[u8]) -> Vec<u8> {
     let mut lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-    let line = lines.clone().find(|line| line.starts_with(b"0::")).or_else(|| lines.next()).unwrap_or_default();
+    let line = lines
+        .clone()
+        .find(|line| line.starts_with(b"0::"))
+        .or_else(|| lines.next())
+        .unwrap_or_default();
     line.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec()
 }
 
@@ -104,7 +119,10 @@ mod tests {
     fn finds_this_very_process() {
         let me = read(Path::new("/proc"), std::process::id()).expect("own process");
         assert_eq!(me.pid, std::process::id());
-        assert_eq!(me.executable, std::env::current_exe().expect("own path").as_os_str().as_bytes());
+        assert_eq!(
+            me.executable,
+            std::env::current_exe().expect("own path").as_os_str().as_bytes()
+        );
         assert!(!me.argv.is_empty() && me.start_time > 0);
         assert!(scan(Path::new("/proc")).contains(&me));
     }

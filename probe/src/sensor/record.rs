@@ -5,7 +5,8 @@ use std::mem::{offset_of, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::bpf::generic_fentry::types::{
-    arg_path, arg_sock, arg_text, record_call, record_exit, record_fork, record_header, record_return,
+    arg_path, arg_sock, arg_text, record_call, record_exit, record_fork, record_header,
+    record_return,
 };
 use crate::bpf::process::types::record_exec;
 
@@ -80,7 +81,9 @@ pub enum Body<'a> {
     Exec(Exec<'a>),
     Fork(Fork),
     /// The code is as wait(2) has it.
-    Exit { code: u32 },
+    Exit {
+        code: u32,
+    },
     Call(Call<'a>),
     Return(Return),
 }

@@ -149,7 +149,10 @@ impl Rings {
                 BorrowedFd::borrow_raw(self.lifecycle.buffer.epoll_fd()),
             )
         };
-        let mut fds = [PollFd::from_borrowed_fd(a, PollFlags::IN), PollFd::from_borrowed_fd(b, PollFlags::IN)];
+        let mut fds = [
+            PollFd::from_borrowed_fd(a, PollFlags::IN),
+            PollFd::from_borrowed_fd(b, PollFlags::IN),
+        ];
         // Interrupted or not: the drain that follows looks for itself.
         let _ = poll(&mut fds, Some(&timeout));
     }
@@ -160,16 +163,19 @@ impl Rings {
         let mut cutoff = boot_now();
         if self.telemetry.drain() {
             // More is waiting there: what is younger than the last one taken could be overtaken by it.
-            cutoff = self.telemetry.batch.borrow().index.last().map_or(cutoff, |(time, _, _)| *time);
+            cutoff =
+                self.telemetry.batch.borrow().index.last().map_or(cutoff, |(time, _, _)| *time);
         }
         self.lifecycle.drain();
         if all {
             cutoff = u64::MAX;
         }
-        let (mut telemetry, mut lifecycle) = (self.telemetry.batch.borrow_mut(), self.lifecycle.batch.borrow_mut());
+        let (mut telemetry, mut lifecycle) =
+            (self.telemetry.batch.borrow_mut(), self.lifecycle.batch.borrow_mut());
         let held = std::mem::take(&mut self.held);
         let sources = [&held, &*lifecycle, &*telemetry];
-        let mut order: Vec<(u64, u8, usize, usize)> = Vec::with_capacity(sources.iter().map(|s| s.index.len()).sum());
+        let mut order: Vec<(u64, u8, usize, usize)> =
+            Vec::with_capacity(sources.iter().map(|s| s.index.len()).sum());
         for (n, source) in sources.iter().enumerate() {
             order.extend(source.index.iter().map(|(time, at, len)| (*time, n as u8, *at, *len)));
         }
@@ -177,7 +183,9 @@ impl Rings {
         order.sort_by_key(|(time, ..)| *time);
         let mut handled = 0;
         for (time, source, at, len) in order {
-            let Some(record) = sources[usize::from(source)].bytes.get(at..at + len) else { continue };
+            let Some(record) = sources[usize::from(source)].bytes.get(at..at + len) else {
+                continue;
+            };
             if time < cutoff {
                 handle(record);
                 handled += 1;

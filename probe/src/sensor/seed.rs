@@ -24,7 +24,11 @@ pub fn seed_processes(proc: &Path, cache: &mut ProcessCache, table: &MapHandle) 
             .is_some_and(|image| image.process.in_init_tree);
         let parent_time = found.iter().find(|p| p.pid == one.parent).map_or(0, |p| p.start_time);
         // Fails when the hooks were faster, which is right, or when the table is full, which it counts itself.
-        let _ = table.update(&one.pid.to_ne_bytes(), &entry(one, parent_time, in_init_tree), MapFlags::NO_EXIST);
+        let _ = table.update(
+            &one.pid.to_ne_bytes(),
+            &entry(one, parent_time, in_init_tree),
+            MapFlags::NO_EXIST,
+        );
     }
     found.len()
 }

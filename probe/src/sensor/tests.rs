@@ -9,7 +9,9 @@ use securitywatch_api::policy::ArgKind;
 
 use super::record::{ImageKey, decode, exec_flag};
 use super::{Event, Translator};
-use crate::bpf::generic_fentry::types::{record_call, record_exit, record_fork, record_header, record_return};
+use crate::bpf::generic_fentry::types::{
+    record_call, record_exit, record_fork, record_header, record_return,
+};
 use crate::bpf::process::types::record_exec;
 use crate::event::{self, Body, Value};
 use crate::policy::LoadedHook;
@@ -126,7 +128,10 @@ fn an_image_replaced_by_another_is_its_parent() {
         exit(key(10, 200), 300, 0),
     ]);
     let second = &events[1];
-    assert_eq!((second.process.binary.as_str(), second.process.arguments.as_str()), ("/echo", " \"a b\""));
+    assert_eq!(
+        (second.process.binary.as_str(), second.process.arguments.as_str()),
+        ("/echo", " \"a b\"")
+    );
     assert_eq!(second.parent.as_ref().map(|p| p.binary.as_str()), Some("/usr/bin/env"));
     assert_eq!(second.process.parent_exec_id, events[0].process.exec_id);
     assert_eq!(events[2].process.binary, "/echo", "the exit is that of the last image");
@@ -142,7 +147,10 @@ fn a_fork_without_exec_is_its_parents_image_under_its_own_pid() {
         exit(child, 160, 9),
     ]);
     let process = &events[1].process;
-    assert_eq!((process.pid, process.binary.as_str(), process.flags.as_str()), (11, "/bin/sh", "execve"));
+    assert_eq!(
+        (process.pid, process.binary.as_str(), process.flags.as_str()),
+        (11, "/bin/sh", "execve")
+    );
     assert_eq!(process.refcnt, 1);
     assert_eq!(process.parent_exec_id, events[0].process.exec_id);
     assert!(matches!(events[1].body, Body::Exit(event::Exit { signal: 9, status: 0, .. })));

@@ -3,25 +3,28 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libbpf_rs::MapHandle;
 use tokio::sync::oneshot;
 
 use super::{RunError, system};
 use crate::loader::{SharedMaps, Sizes};
-use crate::local_output::LocalOutput;
+use crate::metrics::Metrics;
+use crate::output::{Outputs, Summary};
 use crate::policy::HookTable;
 use crate::process_cache::ProcessCache;
-use crate::sensor::{Rings, Sensor, SensorStats};
+use crate::sensor::{Loss, Rings, Sensor, SensorStats};
 
-/// How long a stop waits for a disk or a terminal.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a stop waits for a disk, a terminal, a stream or a webhook.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How often the losses of the kernel side are read.
+const LOSS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The running thread.
 pub(super) struct Reader {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<SensorStats>,
+    thread: JoinHandle<(SensorStats, Option<Summary>)>,
 }
 
 impl Reader {
@@ -31,7 +34,8 @@ impl Reader {
         sizes: Sizes,
         cache: ProcessCache,
         table: HookTable,
-        mut local: LocalOutput,
+        mut outputs: Outputs,
+        metrics: Arc<Metrics>,
     ) -> Result<(Self, oneshot::Receiver<()>), RunError> {
         let handle = |map: &MapHandle| MapHandle::try_from(map).map_err(RunError::Rings);
         let (telemetry, lifecycle) = (handle(&maps.telemetry)?, handle(&maps.lifecycle)?);
@@ -49,19 +53,21 @@ impl Reader {
                     Ok(rings) => rings,
                     Err(error) => {
                         let _ = opened.send(Err(error));
-                        return SensorStats::default();
+                        return (SensorStats::default(), None);
                     }
                 };
                 let _ = opened.send(Ok(()));
                 let mut sensor = Sensor::new(rings, cache, table, losses);
-                while !stopped.load(Ordering::Relaxed) && !local.is_unread() {
-                    sensor.step(&mut |event| local.event(&event));
-                    local.flush();
+                let mut watched = LossWatch::new(metrics);
+                while !stopped.load(Ordering::Relaxed) && !outputs.is_unread() {
+                    sensor.step(&mut |event| outputs.event(&event));
+                    outputs.tick();
+                    watched.look(&sensor);
                 }
-                sensor.finish(&mut |event| local.event(&event));
-                local.stop(STOP_TIMEOUT);
+                sensor.finish(&mut |event| outputs.event(&event));
+                let summary = outputs.finish(STOP_PATIENCE);
                 let _ = ended.send(());
-                sensor.stats()
+                (sensor.stats(), Some(summary))
             })
             .map_err(system("start the reader"))?;
         match open_result.recv() {
@@ -70,9 +76,44 @@ impl Reader {
         }
     }
 
-    /// Reads what is left and ends.
-    pub(super) fn stop(self) -> SensorStats {
+    /// Reads what is left, sends what was read, and ends. Not to be called from a thread of the runtime.
+    pub(super) fn stop(self) -> (SensorStats, Option<Summary>) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default()
+    }
+}
+
+/// Brings the kernel side's losses into the metrics, and says once that there are some.
+struct LossWatch {
+    metrics: Arc<Metrics>,
+    seen: SensorStats,
+    looked: Instant,
+}
+
+impl LossWatch {
+    fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, seen: SensorStats::default(), looked: Instant::now() }
+    }
+
+    fn look(&mut self, sensor: &Sensor) {
+        if self.looked.elapsed() < LOSS_INTERVAL {
+            return;
+        }
+        self.looked = Instant::now();
+        let now = sensor.stats();
+        for (cause, (count, before)) in Loss::ALL.iter().zip(now.lost.iter().zip(self.seen.lost)) {
+            let lost = count.saturating_sub(before);
+            if lost > 0 {
+                self.metrics.lost(cause.as_str(), lost);
+                if before == 0 {
+                    tracing::warn!(cause = cause.as_str(), lost, "Events are being lost");
+                }
+            }
+        }
+        let undecodable = now.undecodable.saturating_sub(self.seen.undecodable);
+        if undecodable > 0 {
+            self.metrics.lost("undecodable", undecodable);
+        }
+        self.seen = now;
     }
 }

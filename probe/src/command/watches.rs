@@ -1,0 +1,108 @@
+//! The documents' policies in the kernel, and what a second reading of the files changes.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use super::check::judge;
+use super::documents::Documents;
+use super::run::RunError;
+use crate::check::node::Node;
+use crate::planner::Preference;
+use crate::policy::PolicySet;
+use securitywatch_api::policy::Policy;
+
+/// The loaded policies with the files they came from.
+pub(super) struct Watches {
+    set: PolicySet,
+    files: Vec<PathBuf>,
+    node: Node,
+    prefer: Preference,
+    /// By title: the place in the outputs, and the policy as loaded.
+    known: HashMap<String, (usize, Option<Policy>)>,
+}
+
+impl Watches {
+    pub(super) fn new(set: PolicySet, files: Vec<PathBuf>, node: Node, prefer: Preference) -> Self {
+        Self { set, files, node, prefer, known: HashMap::new() }
+    }
+
+    /// Loads every policy, in the order of the documents, which is that of the outputs.
+    ///
+    /// # Errors
+    /// The first policy that the kernel does not take.
+    pub(super) fn load(&mut self, documents: &Documents) -> Result<(), RunError> {
+        for (watch, document) in documents.all.iter().enumerate() {
+            let title = document.title();
+            let policy = document.policy.clone().filter(|_| !document.suspended);
+            if let Some(policy) = &policy {
+                self.set
+                    .apply(&title, policy, watch)
+                    .map_err(|source| RunError::Apply { title: title.clone(), source })?;
+            }
+            self.known.insert(title, (watch, policy));
+        }
+        Ok(())
+    }
+
+    /// Reads the files again and exchanges the policies that changed, without a gap. Anything wrong leaves
+    /// everything as it was. Targets and alerts are those of the start.
+    pub(super) fn reload(&mut self) {
+        let documents = match Documents::read(&self.files) {
+            Ok(documents) => documents,
+            Err(problems) => {
+                for problem in &problems {
+                    tracing::error!(%problem, "The files are not loaded again");
+                }
+                return;
+            }
+        };
+        match judge(&documents, &self.node, self.prefer) {
+            Ok(report) if !report.is_refused() => {}
+            Ok(report) => {
+                for problem in &report.problems {
+                    tracing::error!(%problem, "The files are not loaded again");
+                }
+                return;
+            }
+            Err(error) => {
+                tracing::error!(%error, "The files are not loaded again");
+                return;
+            }
+        }
+        for document in &documents.all {
+            let title = document.title();
+            let wanted = document.policy.clone().filter(|_| !document.suspended);
+            let Some((watch, loaded)) = self.known.get_mut(&title) else {
+                tracing::warn!(
+                    document = title,
+                    "A document that was not there at the start needs a restart"
+                );
+                continue;
+            };
+            if *loaded == wanted {
+                continue;
+            }
+            let done = match &wanted {
+                Some(policy) => self.set.apply(&title, policy, *watch).map(|_| ()),
+                None => self.set.remove(&title),
+            };
+            match done {
+                Ok(()) => {
+                    tracing::info!(document = title, "Policy exchanged");
+                    *loaded = wanted;
+                }
+                Err(error) => {
+                    tracing::error!(document = title, %error, "Policy not exchanged; the old one stays")
+                }
+            }
+        }
+        for (title, (_, loaded)) in &mut self.known {
+            let gone =
+                loaded.is_some() && documents.all.iter().all(|document| document.title() != *title);
+            if gone && self.set.remove(title).is_ok() {
+                tracing::info!(document = title, "Policy removed");
+                *loaded = None;
+            }
+        }
+    }
+}
