@@ -76,7 +76,7 @@ impl WatchOutput {
                 let management = account("credentials", &parseable.credentials)?;
                 let ingest = account("ingestCredentials", &parseable.ingest_credentials)?;
                 Some(ship::Target {
-                    url: parseable.url.to_string(),
+                    url: parseable.url.as_str().trim_end_matches('/').to_owned(),
                     stream: parseable.stream.clone(),
                     retention_days: parseable.retention_days,
                     credentials: ingest.or_else(|| management.clone()).unwrap_or_default(),
@@ -88,6 +88,19 @@ impl WatchOutput {
         let alerts = alerts.map_err(|source| OutputError::Alert { watch: watch(), source })?;
         let sees_all = document.kind == Kind::AlertsV1;
         Ok(Self { name: document.name.clone(), target, sees_all, alerts })
+    }
+}
+
+/// Where this run's events come from: a name for the node, its boot, and a fresh `run_id`.
+#[must_use]
+pub fn origin(node_name: String, cluster: Option<String>) -> Origin {
+    // Absent only where /proc is not mounted, and there no sensor runs; rows then have no boot_id.
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    Origin {
+        node_name,
+        cluster,
+        boot_id: boot_id.trim().to_owned(),
+        run_id: format!("{:016x}", fastrand::u64(..)),
     }
 }
 

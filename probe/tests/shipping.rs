@@ -440,6 +440,39 @@ async fn a_stream_over_its_columns_is_held_not_emptied() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_never_took_a_row_is_blamed_not_the_rows() {
+    let stream = shared();
+    let mut inner = parseable(&stream);
+    let server = Server::start(move |request| {
+        if request.is_ingest() {
+            Reply::status(400, "Ingestion with time partition is not supported in Parseable OSS")
+        } else {
+            inner(request)
+        }
+    })
+    .await;
+    let mut shipper = start(&target(&server.url()), settings());
+    append(&mut shipper, 0..20, Class::Telemetry);
+    server
+        .wait_for(|r| {
+            let single =
+                |r: &&scripted::Request| r.is_events() && r.json().as_array().unwrap().len() == 1;
+            r.iter().filter(single).count() >= 3
+        })
+        .await;
+    let ShipState::Held(why) = shipper.state() else { panic!("{:?}", shipper.state()) };
+    assert!(why.contains("answered 400 to every event for stream \"demo\""), "{why}");
+    assert_eq!(shipper.summary().dropped, [].into());
+    let asked = Instant::now();
+    let summary = finish(shipper).await;
+    assert_eq!(summary.dropped, [("shutdown", 20)].into());
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "what is held for good does not use up the deadline"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_server_costs_no_more_than_the_deadline() {
     let server = Server::start(|_: &scripted::Request| Reply::Hang).await;
     let mut shipper = start(&target(&server.url()), settings());

@@ -13,9 +13,9 @@ use securitywatch_api::watch;
 #[derive(Debug, thiserror::Error)]
 pub enum ArmError {
     #[error("{path}, {source}")]
-    Parse { path: FieldPath, source: ParseError },
+    Parse { path: FieldPath, source: Box<ParseError> },
     #[error("{path}: {source}")]
-    Compile { path: FieldPath, source: CompileError },
+    Compile { path: FieldPath, source: Box<CompileError> },
     #[error("{path}: no event has a column \"{column}\"{}", did_you_mean(column))]
     NoColumn { path: FieldPath, column: String },
     #[error("{path}: {source}")]
@@ -52,14 +52,14 @@ pub fn arm(alert: &watch::Alert, secrets: &Secrets) -> Result<Alert, ArmError> {
 /// The first thing that is wrong.
 pub fn judge(alert: &watch::Alert) -> Result<(Matcher, Template), ArmError> {
     let path = alert.path.field("rule");
-    let expr =
-        parse(&alert.rule).map_err(|source| ArmError::Parse { path: path.clone(), source })?;
+    let expr = parse(&alert.rule)
+        .map_err(|e| ArmError::Parse { path: path.clone(), source: Box::new(e) })?;
     known(&path, expr.columns())?;
     let matcher = Matcher::compile(&expr)
-        .map_err(|source| ArmError::Compile { path: path.clone(), source })?;
+        .map_err(|e| ArmError::Compile { path: path.clone(), source: Box::new(e) })?;
     let path = alert.path.field("message");
     let message = Template::parse(&alert.message)
-        .map_err(|source| ArmError::Parse { path: path.clone(), source })?;
+        .map_err(|e| ArmError::Parse { path: path.clone(), source: Box::new(e) })?;
     known(&path, message.columns())?;
     Ok((matcher, message))
 }

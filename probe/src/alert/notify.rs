@@ -128,6 +128,7 @@ impl Notifier {
             }
             self.metrics.notification_retries.get_or_create(&self.label(call)).inc();
             tokio::time::sleep(self.settings.backoff.delay(attempts, after)).await;
+            self.refresh();
         };
         self.tell(call, outcome);
     }

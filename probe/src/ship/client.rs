@@ -1,6 +1,6 @@
 //! One stream of one Parseable server over HTTP: requests out, answers sorted by what to do about them.
 
-use crate::secrets::{SecretError, SecretFile, Secrets};
+use super::credentials::Credentials;
 use bytes::Bytes;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
@@ -19,77 +19,6 @@ pub struct Target {
     pub credentials: Credentials,
     /// For looking at the stream, creating it and its retention; `None` uses the others for that too.
     pub management: Option<Credentials>,
-}
-
-/// How to authenticate; the files are followed when they change.
-#[derive(Debug, Clone, Default)]
-pub enum Credentials {
-    #[default]
-    None,
-    Basic {
-        username: SecretFile,
-        password: SecretFile,
-    },
-    ApiKey(SecretFile),
-}
-
-impl Credentials {
-    /// From the keys of one secret: `apiKey` where there is one, else `username` and `password`.
-    ///
-    /// # Errors
-    /// When a key is missing.
-    pub fn from_secret(secrets: &Secrets, name: &str) -> Result<Self, SecretError> {
-        if secrets.has(name, "apiKey") {
-            return Ok(Self::ApiKey(secrets.get(name, "apiKey")?));
-        }
-        let (username, password) = (secrets.get(name, "username")?, secrets.get(name, "password")?);
-        Ok(Self::Basic { username, password })
-    }
-
-    fn apply(&self, request: RequestBuilder) -> RequestBuilder {
-        match self {
-            Self::None => request,
-            Self::Basic { username, password } => {
-                request.basic_auth(username.value().expose(), Some(password.value().expose()))
-            }
-            Self::ApiKey(key) => request.header("X-API-KEY", key.value().expose()),
-        }
-    }
-
-    fn refresh(&mut self) -> Result<bool, SecretError> {
-        match self {
-            Self::None => Ok(false),
-            Self::Basic { username, password } => {
-                let username_changed = username.refresh()?;
-                Ok(password.refresh()? || username_changed)
-            }
-            Self::ApiKey(key) => key.refresh(),
-        }
-    }
-
-    /// Who was refused, and which keys to look at.
-    fn blame(&self, status: StatusCode) -> String {
-        let code = status.as_u16();
-        match self {
-            Self::None => format!(
-                "answered {code} to a request without credentials; give target.parseable.credentials"
-            ),
-            Self::Basic { username, password } => format!(
-                "answered {code} for user \"{}\"; check keys {}/{} of secret {}",
-                username.value().expose(),
-                username.key(),
-                password.key(),
-                username.name()
-            ),
-            Self::ApiKey(key) => {
-                format!(
-                    "answered {code} for the API key; check key {} of secret {}",
-                    key.key(),
-                    key.name()
-                )
-            }
-        }
-    }
 }
 
 /// A target that cannot be used as it is written.

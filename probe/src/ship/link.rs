@@ -7,7 +7,8 @@ use super::stats::{ShipState, Stats};
 use crate::event::WallTime;
 use crate::spool::{Load, Spool};
 use reqwest::StatusCode;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
@@ -27,6 +28,11 @@ pub(super) struct Link {
     pub encoding: EncodingChoice,
     /// Turns true when the process is about to end: waits are cut short.
     pub draining: watch::Receiver<bool>,
+    /// Whether the stream has taken rows of ours, now or in an earlier run: one that has not may refuse them all, and
+    /// then it is the stream that is wrong and not a row.
+    pub proven: AtomicBool,
+    /// The process is about to end, and the server refuses whatever it is sent.
+    pub given_up: AtomicBool,
     pub retention_days: Option<u32>,
     pub origin: crate::encode::flatten::Origin,
 }
@@ -67,6 +73,8 @@ enum Settled {
         cause: &'static str,
         why: String,
     },
+    /// Left undelivered at the end of the process.
+    GivenUp,
 }
 
 /// A part that breaks the connection this often is tried in halves: a server that refuses a large body may
@@ -87,6 +95,9 @@ pub(super) async fn run(link: Arc<Link>) {
         while in_flight.len() >= link.window.load(Relaxed) {
             in_flight.join_next().await;
         }
+        if link.given_up.load(Relaxed) {
+            break;
+        }
         let Some(lease) = link.spool.next().await else { break };
         let link = link.clone();
         in_flight.spawn(async move {
@@ -96,6 +107,34 @@ pub(super) async fn run(link: Arc<Link>) {
         });
     }
     while in_flight.join_next().await.is_some() {}
+}
+
+/// What one part went through.
+#[derive(Debug, Default)]
+struct Tries {
+    failures: u32,
+    resets: u32,
+    creations: u32,
+}
+
+impl Tries {
+    /// The first time at once, as most likely the server closed an idle connection just as we wrote; then after a
+    /// wait; then in halves.
+    fn reset(&mut self, part: &Batch, why: String) -> ControlFlow<Settled, Option<Answer>> {
+        self.resets += 1;
+        match self.resets {
+            1 => ControlFlow::Continue(None),
+            n if n > RESETS_BEFORE_SPLIT && part.rows > 1 => {
+                ControlFlow::Break(Settled::Split { cause: "too_large", why })
+            }
+            _ => ControlFlow::Continue(Some(Answer::Reset(why))),
+        }
+    }
+}
+
+/// Answers that stay the same until somebody changes something.
+pub(super) const fn is_held(answer: &Answer) -> bool {
+    matches!(answer, Answer::Unauthorized(_) | Answer::Refused(_))
 }
 
 impl Link {
@@ -122,6 +161,10 @@ impl Link {
                     Some([first, second]) => parts.extend([second, first]),
                     None => self.bury(&part, cause, &why),
                 },
+                Settled::GivenUp => {
+                    self.given_up.store(true, Relaxed);
+                    return;
+                }
             }
         }
     }
@@ -154,50 +197,64 @@ impl Link {
 
     /// Sends one part until it is clear what becomes of it.
     async fn settle(&self, part: &Batch) -> Settled {
-        let mut failures = 0;
-        let mut resets = 0;
+        let mut tries = Tries::default();
         loop {
+            // Looked at before the request, so that each part gets one more try at the end.
+            let last = *self.draining.borrow();
             let (answer, wire_bytes) = self.send(part).await;
             let answer = match answer {
-                Answer::NoStream => match self.create_and_seed().await {
-                    Ok(()) => continue,
-                    Err(answer) => answer,
-                },
-                answer => answer,
-            };
-            match answer {
                 Answer::Accepted => return Settled::Accepted { wire_bytes },
                 Answer::TooLarge(text) => {
-                    return Settled::Split {
-                        cause: "too_large",
-                        why: format!("answered 413: {text}"),
-                    };
-                }
-                Answer::Rejected { text, .. } if text.contains(COLUMN_LIMIT) => {
-                    failures += 1;
-                    self.wait_out(self.over_columns(&text), failures).await;
-                }
-                Answer::Rejected { status, text } => {
-                    let why = format!("answered {}: {text}", status.as_u16());
-                    return Settled::Split { cause: "refused", why };
-                }
-                Answer::Reset(_) if resets == 0 => {
-                    // Most likely an idle connection that the server closed as we wrote.
-                    resets += 1;
-                    self.stats.retried("reset");
-                }
-                Answer::Reset(why) if resets >= RESETS_BEFORE_SPLIT && part.rows > 1 => {
+                    let why = format!("answered 413: {text}");
                     return Settled::Split { cause: "too_large", why };
                 }
-                answer => {
-                    if matches!(answer, Answer::Reset(_)) {
-                        resets += 1;
+                Answer::Rejected { status, text } => match self.blame(part, status, &text) {
+                    Some(answer) => answer,
+                    None => {
+                        let why = format!("answered {}: {text}", status.as_u16());
+                        return Settled::Split { cause: "refused", why };
                     }
-                    failures += 1;
-                    self.wait_out(answer, failures).await;
+                },
+                Answer::Reset(why) => match tries.reset(part, why) {
+                    ControlFlow::Break(settled) => return settled,
+                    ControlFlow::Continue(None) => {
+                        self.stats.retried("reset");
+                        continue;
+                    }
+                    ControlFlow::Continue(Some(answer)) => answer,
+                },
+                Answer::NoStream if tries.creations == 0 => {
+                    tries.creations += 1;
+                    match self.create_and_seed().await {
+                        Ok(()) => continue,
+                        Err(answer) => answer,
+                    }
                 }
+                answer => answer,
+            };
+            if last && is_held(&answer) {
+                return Settled::GivenUp;
             }
+            tries.failures += 1;
+            self.wait_out(answer, tries.failures).await;
         }
+    }
+
+    /// What to wait for when the stream, and not the part, is what a rejection is about.
+    fn blame(&self, part: &Batch, status: StatusCode, text: &str) -> Option<Answer> {
+        let stream = self.client.stream();
+        if text.contains(COLUMN_LIMIT) {
+            return Some(Answer::Refused(format!(
+                "stream \"{stream}\" has more columns than the server allows; name another stream in \
+                 target.parseable.stream ({text})"
+            )));
+        }
+        (part.rows == 1 && !self.proven.load(Relaxed)).then(|| {
+            Answer::Refused(format!(
+                "answered {} to every event for stream \"{stream}\"; name another stream in target.parseable.stream ({text})",
+                status.as_u16()
+            ))
+        })
     }
 
     /// One request; where the server has not shown yet that it reads zstd, a rejection is tried again without.
@@ -207,6 +264,7 @@ impl Link {
         let Answer::Rejected { status, text } = answer else {
             if matches!(answer, Answer::Accepted) {
                 self.encoding.proven(encoding);
+                self.proven.store(true, Relaxed);
             }
             return (answer, wire_bytes);
         };
@@ -214,6 +272,7 @@ impl Link {
             let (plain, wire_bytes) = self.send_as(part, Encoding::Identity).await;
             if matches!(plain, Answer::Accepted) {
                 self.encoding.proven(Encoding::Identity);
+                self.proven.store(true, Relaxed);
                 let stream = self.client.stream();
                 tracing::warn!(
                     stream,
@@ -245,13 +304,6 @@ impl Link {
 
     pub(super) async fn post(&self, part: &Batch) -> Answer {
         self.send(part).await.0
-    }
-
-    fn over_columns(&self, text: &str) -> Answer {
-        Answer::Refused(format!(
-            "stream \"{}\" has more columns than the server allows; name another stream in target.parseable.stream ({text})",
-            self.client.stream()
-        ))
     }
 
     /// Tells of the failure and waits as it asks for.

@@ -15,7 +15,7 @@
 //! | connection reset | once more at once, then as above; after three times in halves |
 //! | 413 | in halves; a single row is dropped as `too_large` |
 //! | 400, 415, 422 | once without zstd if zstd is not proven yet; then in halves, until the row that is refused is alone and dropped as `refused` |
-//! | 400 for too many columns | held: the stream takes nothing any more |
+//! | 400 for too many columns, or to each row of a stream that never took one | held: another stream is needed |
 //! | 401, 403 | held; the secret's files are read again when they change |
 //! | 404 | the stream is created and seeded |
 //! | other, or a web page | held: this is not a Parseable server |
@@ -25,6 +25,7 @@
 mod backoff;
 mod batch;
 mod client;
+mod credentials;
 mod link;
 mod prepare;
 mod stats;
@@ -38,10 +39,11 @@ pub use batch::{Batch, BatchLimits};
 use batch::{BatchBuilder, Packer, RawBatch};
 use client::Client;
 pub(crate) use client::root_cause;
-pub use client::{Credentials, Target, TargetError, Timeouts};
+pub use client::{Target, TargetError, Timeouts};
+pub use credentials::Credentials;
 use link::{EncodingChoice, Link};
 pub use stats::{ShipState, ShipSummary};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -118,6 +120,8 @@ impl Shipper {
             window: AtomicUsize::new(1),
             packer: Mutex::new(packer()?),
             encoding: EncodingChoice::default(),
+            proven: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
             draining,
             retention_days: target.retention_days,
             origin: origin.clone(),

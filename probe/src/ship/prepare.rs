@@ -2,20 +2,27 @@
 
 use super::batch::{Batch, RawBatch};
 use super::client::Answer;
-use super::link::Link;
+use super::link::{Link, is_held};
 use crate::encode::flatten::{ColumnType, columns, seed_rows};
 use crate::event::WallTime;
 use crate::spool::Class;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 
 impl Link {
     /// Goes on until the stream is ready or is known to be made ready by somebody else.
     pub(super) async fn prepare(&self) {
         let mut failures = 0;
-        while let Err(answer) = self.prepare_once().await {
+        loop {
+            let last = *self.draining.borrow();
+            let Err(answer) = self.prepare_once().await else { return };
+            if last && is_held(&answer) {
+                self.given_up.store(true, Relaxed);
+                return;
+            }
             failures += 1;
             self.wait_out(answer, failures).await;
         }
@@ -26,7 +33,10 @@ impl Link {
             Ok(schema) => {
                 self.keep_for().await?;
                 match check_schema(&schema) {
-                    Ok(()) => Ok(()),
+                    Ok(()) => {
+                        self.proven.store(true, Relaxed);
+                        Ok(())
+                    }
                     Err(Fault::Missing) => self.seed().await,
                     Err(Fault::Types(wrong)) => {
                         let stream = self.client.stream();
