@@ -5,15 +5,13 @@ use crate::encode::flatten;
 use crate::secrets::{SecretError, Secrets};
 use securitywatch_api::field::FieldPath;
 use securitywatch_api::nearest::nearest;
-use securitywatch_api::rule::{CompileError, Matcher, ParseError, Template, parse};
+use securitywatch_api::rule::{CompileError, Matcher, Template};
 use securitywatch_api::secret::SecretUrl;
 use securitywatch_api::watch;
 
 /// Why an alert cannot be used; each message names the field and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ArmError {
-    #[error("{path}, {source}")]
-    Parse { path: FieldPath, source: Box<ParseError> },
     #[error("{path}: {source}")]
     Compile { path: FieldPath, source: Box<CompileError> },
     #[error("{path}: no event has a column \"{column}\"{}", did_you_mean(column))]
@@ -40,7 +38,8 @@ pub fn arm(alert: &watch::Alert, secrets: &Secrets) -> Result<Alert, ArmError> {
         name: alert.name.clone(),
         severity: alert.severity.as_str(),
         message,
-        rule: alert.rule.clone(),
+        // Only the text form cannot ignore case; SQL can say it.
+        rule: alert.rule.to_text().unwrap_or_else(|_| alert.rule.to_sql()),
         matcher,
         targets,
     })
@@ -52,16 +51,12 @@ pub fn arm(alert: &watch::Alert, secrets: &Secrets) -> Result<Alert, ArmError> {
 /// The first thing that is wrong.
 pub fn judge(alert: &watch::Alert) -> Result<(Matcher, Template), ArmError> {
     let path = alert.path.field("rule");
-    let expr = parse(&alert.rule)
-        .map_err(|e| ArmError::Parse { path: path.clone(), source: Box::new(e) })?;
-    known(&path, expr.columns())?;
-    let matcher = Matcher::compile(&expr)
+    known(&path, alert.rule.columns())?;
+    let matcher = Matcher::compile(&alert.rule)
         .map_err(|e| ArmError::Compile { path: path.clone(), source: Box::new(e) })?;
     let path = alert.path.field("message");
-    let message = Template::parse(&alert.message)
-        .map_err(|e| ArmError::Parse { path: path.clone(), source: Box::new(e) })?;
-    known(&path, message.columns())?;
-    Ok((matcher, message))
+    known(&path, alert.message.columns())?;
+    Ok((matcher, alert.message.clone()))
 }
 
 /// A rule on a column that no event has would be silent for ever.
@@ -141,8 +136,8 @@ mod tests {
             path: FieldPath::root().field("spec").field("alerts").index(1),
             name: "a".into(),
             severity: Severity::High,
-            message: message.into(),
-            rule: rule.into(),
+            message: Template::parse(message).unwrap(),
+            rule: securitywatch_api::rule::parse(rule).unwrap(),
             targets: Vec::new(),
         }
     }

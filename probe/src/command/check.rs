@@ -1,7 +1,7 @@
 //! `check`: documents against the language and against a node.
 
 use securitywatch_api::document::Document;
-use securitywatch_api::rule::{self, Matcher};
+use securitywatch_api::rule::Matcher;
 use securitywatch_api::watch::Alert;
 
 use super::documents::Documents;
@@ -161,13 +161,9 @@ fn alerts(
 
 /// What the alert needs of an event, once rule and message are shown to work.
 fn columns(alert: &Alert) -> Result<Vec<String>, String> {
-    let rule =
-        rule::parse(&alert.rule).map_err(|error| format!("{error}\n{}", error.snippet("")))?;
-    Matcher::compile(&rule).map_err(|error| error.to_string())?;
-    let message = rule::Template::parse(&alert.message)
-        .map_err(|error| format!("{error}\n{}", error.snippet("")))?;
-    let mut columns = rule.columns();
-    columns.extend(message.columns());
+    Matcher::compile(&alert.rule).map_err(|error| error.to_string())?;
+    let mut columns = alert.rule.columns();
+    columns.extend(alert.message.columns());
     Ok(columns.into_iter().map(str::to_owned).collect())
 }
 
