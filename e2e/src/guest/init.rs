@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::Guest;
+use super::{Guest, NETWORK_GUEST};
 
 /// Where the exit code travels, among the files of `/out`.
 pub(super) const EXIT_CODE: &str = ".exit-code";
@@ -38,11 +38,8 @@ pub(super) fn script(guest: &Guest) -> String {
         let _ = writeln!(text, "ip addr add {address} dev lo");
     }
     if guest.network {
-        let _ = writeln!(
-            text,
-            "for module in {MODULES}/*.ko; do insmod $module; done"
-        );
-        text.push_str("ip link set eth0 up\nip addr add 10.0.2.15/24 dev eth0\nip route add default via 10.0.2.2\n");
+        let _ = writeln!(text, "for module in {MODULES}/*.ko; do insmod $module; done");
+        let _ = writeln!(text, "ip link set eth0 up\nip addr add {NETWORK_GUEST}/24 dev eth0");
     }
     // The script runs in this very process, for a recorded trigger is a child of pid 1; so its `exit` must not
     // end pid 1 before the results are out.
