@@ -10,6 +10,8 @@ pub(super) const EXIT_CODE: &str = ".exit-code";
 /// Where modules for the network card are put.
 pub(super) const MODULES: &str = "/opt/modules";
 
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 const MOUNTS: [(&str, &str); 8] = [
     ("proc", "/proc"),
     ("sysfs", "/sys"),
@@ -28,7 +30,8 @@ const RESULT_DISK: &str = "/dev/nvme0n1";
 /// The text of the script.
 pub(super) fn script(guest: &Guest) -> String {
     let (_, shell) = guest.rootfs.init();
-    let mut text = format!("#!{shell}\n");
+    // Exported: without it a program started by another finds `/bin/echo` where the recordings show `/usr/bin/echo`.
+    let mut text = format!("#!{shell}\nexport PATH={PATH}\n");
     for (kind, target) in MOUNTS {
         let _ = writeln!(text, "mount -t {kind} {kind} {target}");
     }
