@@ -42,16 +42,12 @@ pub fn program(package: &str, program: &str) -> Result<PathBuf, BuildError> {
         .output()
         .map_err(BuildError::Cargo)?;
     if !output.status.success() {
-        return Err(BuildError::Failed {
-            package: package.to_owned(),
-        });
+        return Err(BuildError::Failed { package: package.to_owned() });
     }
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .filter(|message| message["target"]["name"] == program)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .ok_or_else(|| BuildError::NoProgram {
-            program: program.to_owned(),
-        })
+        .ok_or_else(|| BuildError::NoProgram { program: program.to_owned() })
 }

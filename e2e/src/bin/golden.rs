@@ -23,6 +23,9 @@ struct Arguments {
     /// The probe to test [default: this workspace's, built if need be]
     #[arg(long)]
     probe: Option<PathBuf>,
+    /// Keep our events and the probe's log, DIR/CASE/events.jsonl
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -52,11 +55,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
 
     let started = Instant::now();
-    let width = cases
-        .iter()
-        .map(|case| case.name.len())
-        .max()
-        .unwrap_or_default();
+    let width = cases.iter().map(|case| case.name.len()).max().unwrap_or_default();
     let report = |case: &Case, verdict: &Verdict| match verdict {
         Verdict::Ok => println!("{:width$}  ok", case.name),
         Verdict::Refused(reason) => println!("{:width$}  refused  {reason}", case.name),
@@ -66,17 +65,14 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
         probe: &probe,
         trigger: &trigger,
         guests_at_once,
+        keep: arguments.keep.as_deref(),
     }
     .run(&cases, &report);
 
     let count =
         |wanted: fn(&Verdict) -> bool| verdicts.iter().filter(|verdict| wanted(verdict)).count();
     let failed = count(|verdict| matches!(verdict, Verdict::Failed(_)));
-    println!(
-        "({} cases in {:.0} s)",
-        verdicts.len(),
-        started.elapsed().as_secs_f64()
-    );
+    println!("({} cases in {:.0} s)", verdicts.len(), started.elapsed().as_secs_f64());
     println!(
         "golden: {} passed, {failed} failed, {} refused",
         count(|verdict| *verdict == Verdict::Ok),

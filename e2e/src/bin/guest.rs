@@ -35,7 +35,7 @@ struct Arguments {
     /// Let the clock count instructions, 2^SHIFT nanoseconds each, on one CPU
     #[arg(long, value_name = "SHIFT")]
     icount: Option<u8>,
-    /// A network card: this machine's loop-back servers are at 10.0.2.2
+    /// A network card: this machine's loop-back servers are at 10.96.0.2
     #[arg(long)]
     network: bool,
     /// More words for the kernel's command line
@@ -60,11 +60,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<u8, Box<dyn std::error::Error>> {
-    let mut guest = Guest::new(
-        arguments.kernel,
-        arguments.rootfs,
-        arguments.command.join(" "),
-    );
+    let mut guest = Guest::new(arguments.kernel, arguments.rootfs, arguments.command.join(" "));
     for pair in &arguments.file {
         let (from, to) = pair_of(pair)?;
         let executable =
@@ -77,12 +73,9 @@ fn run(arguments: &Arguments) -> Result<u8, Box<dyn std::error::Error>> {
         guest = guest.program(from, to);
     }
     guest.memory_mib = arguments.memory_mib;
-    guest.clock = arguments.icount.map_or(
-        Clock::Real {
-            cpus: arguments.cpus,
-        },
-        |shift| Clock::Instructions { shift },
-    );
+    guest.clock = arguments
+        .icount
+        .map_or(Clock::Real { cpus: arguments.cpus }, |shift| Clock::Instructions { shift });
     guest.network = arguments.network;
     guest.kernel_args.clone_from(&arguments.kernel_args);
     guest.timeout = Duration::from_secs(arguments.timeout_seconds);

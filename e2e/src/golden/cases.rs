@@ -44,10 +44,7 @@ pub fn read(folder: &Path) -> Result<Vec<Case>, CasesError> {
     if folder.join("events.jsonl").is_file() {
         return Ok(vec![read_case(folder)?]);
     }
-    let failed = |source| CasesError::Read {
-        path: folder.to_owned(),
-        source,
-    };
+    let failed = |source| CasesError::Read { path: folder.to_owned(), source };
     let mut folders = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         folders.push(entry.map_err(failed)?.path());
@@ -58,11 +55,7 @@ pub fn read(folder: &Path) -> Result<Vec<Case>, CasesError> {
         .filter(|folder| folder.join("events.jsonl").is_file())
         .map(|folder| read_case(folder))
         .collect::<Result<Vec<_>, _>>()?;
-    if cases.is_empty() {
-        Err(CasesError::Empty(folder.to_owned()))
-    } else {
-        Ok(cases)
-    }
+    if cases.is_empty() { Err(CasesError::Empty(folder.to_owned())) } else { Ok(cases) }
 }
 
 /// The trigger that the cases were recorded with: `trigger.sh` in the folder or above it.
@@ -70,10 +63,9 @@ pub fn read(folder: &Path) -> Result<Vec<Case>, CasesError> {
 /// # Errors
 /// There is none.
 pub fn trigger(folder: &Path) -> Result<String, CasesError> {
-    let absolute = folder.canonicalize().map_err(|source| CasesError::Read {
-        path: folder.to_owned(),
-        source,
-    })?;
+    let absolute = folder
+        .canonicalize()
+        .map_err(|source| CasesError::Read { path: folder.to_owned(), source })?;
     absolute
         .ancestors()
         .take(3)
@@ -88,23 +80,12 @@ pub fn trigger(folder: &Path) -> Result<String, CasesError> {
 fn read_case(folder: &Path) -> Result<Case, CasesError> {
     let policy = folder.join("policy.yaml");
     Ok(Case {
-        name: folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned(),
-        policy: if policy.is_file() {
-            Some(read_file(&policy)?)
-        } else {
-            None
-        },
+        name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        policy: if policy.is_file() { Some(read_file(&policy)?) } else { None },
         events: read_file(&folder.join("events.jsonl"))?,
     })
 }
 
 fn read_file(path: &Path) -> Result<String, CasesError> {
-    fs::read_to_string(path).map_err(|source| CasesError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    fs::read_to_string(path).map_err(|source| CasesError::Read { path: path.to_owned(), source })
 }

@@ -16,24 +16,11 @@ pub enum Difference {
     #[error("{process}: seen, but not recorded ({kinds})")]
     ProcessExtra { process: String, kinds: String },
     #[error("{process}: event {index}: recorded {event}, seen nothing")]
-    EventMissing {
-        process: String,
-        index: usize,
-        event: String,
-    },
+    EventMissing { process: String, index: usize, event: String },
     #[error("{process}: event {index}: recorded nothing, seen {event}")]
-    EventExtra {
-        process: String,
-        index: usize,
-        event: String,
-    },
+    EventExtra { process: String, index: usize, event: String },
     #[error("{process}: event {index} ({event}): {found}")]
-    Field {
-        process: String,
-        index: usize,
-        event: String,
-        found: Box<FieldDifference>,
-    },
+    Field { process: String, index: usize, event: String, found: Box<FieldDifference> },
 }
 
 /// The first field of an event that differs; values as JSON, or `nothing`.
@@ -46,11 +33,7 @@ pub struct FieldDifference {
 
 impl std::fmt::Display for FieldDifference {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "{}: recorded {}, seen {}",
-            self.field, self.recorded, self.seen
-        )
+        write!(formatter, "{}: recorded {}, seen {}", self.field, self.recorded, self.seen)
     }
 }
 
@@ -61,26 +44,15 @@ impl std::fmt::Display for FieldDifference {
 pub fn compare(recorded: &Recording, seen: &Recording) -> Result<(), Difference> {
     let pids = Pids { recorded, seen };
     for process in &recorded.processes {
-        let counterpart =
-            seen.process(&process.name)
-                .ok_or_else(|| Difference::ProcessMissing {
-                    process: process.name.to_string(),
-                })?;
+        let counterpart = seen
+            .process(&process.name)
+            .ok_or_else(|| Difference::ProcessMissing { process: process.name.to_string() })?;
         compare_process(process, counterpart, &pids)?;
     }
-    match seen
-        .processes
-        .iter()
-        .find(|process| recorded.process(&process.name).is_none())
-    {
+    match seen.processes.iter().find(|process| recorded.process(&process.name).is_none()) {
         Some(extra) => Err(Difference::ProcessExtra {
             process: extra.name.to_string(),
-            kinds: extra
-                .events
-                .iter()
-                .map(describe)
-                .collect::<Vec<_>>()
-                .join(", "),
+            kinds: extra.events.iter().map(describe).collect::<Vec<_>>().join(", "),
         }),
         None => Ok(()),
     }
@@ -89,15 +61,9 @@ pub fn compare(recorded: &Recording, seen: &Recording) -> Result<(), Difference>
 fn compare_process(recorded: &Process, seen: &Process, pids: &Pids<'_>) -> Result<(), Difference> {
     let process = || recorded.name.to_string();
     let (recorded, seen) = if recorded.events.iter().any(enforces) {
-        (
-            until_enforced(&recorded.events),
-            until_enforced(&seen.events),
-        )
+        (until_enforced(&recorded.events), until_enforced(&seen.events))
     } else {
-        (
-            recorded.events.iter().collect(),
-            seen.events.iter().collect(),
-        )
+        (recorded.events.iter().collect(), seen.events.iter().collect())
     };
     for (position, recorded) in recorded.iter().enumerate() {
         let index = position + 1;
@@ -135,15 +101,9 @@ fn enforces(event: &Event) -> bool {
 /// A killed process may do more or less before it dies: what counts are the events up to the enforcing one, and
 /// how it ended.
 fn until_enforced(events: &[Event]) -> Vec<&Event> {
-    let enforcing = events
-        .iter()
-        .position(enforces)
-        .map_or(events.len(), |position| position + 1);
+    let enforcing = events.iter().position(enforces).map_or(events.len(), |position| position + 1);
     let (before, after) = events.split_at(enforcing);
-    before
-        .iter()
-        .chain(after.iter().filter(|event| event.kind == "process_exit"))
-        .collect()
+    before.iter().chain(after.iter().filter(|event| event.kind == "process_exit")).collect()
 }
 
 /// `process_kprobe tcp_connect`
@@ -164,16 +124,9 @@ fn first_difference(
     let (recorded, seen) = differ(recorded, seen, &mut path, pids)?;
     // The path reads better from inside the event.
     let inside = path.strip_prefix(&[kind.to_owned()][..]).unwrap_or(&path);
-    let field = if inside.is_empty() {
-        "kind".to_owned()
-    } else {
-        inside.join(".").replace(".[", "[")
-    };
-    Some(FieldDifference {
-        field,
-        recorded,
-        seen,
-    })
+    let field =
+        if inside.is_empty() { "kind".to_owned() } else { inside.join(".").replace(".[", "[") };
+    Some(FieldDifference { field, recorded, seen })
 }
 
 /// The two values at the first place that differs, and the path to it.

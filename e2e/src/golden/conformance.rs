@@ -4,6 +4,7 @@
 //! same way every time. Several cases share a boot; the probe starts anew for each.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
@@ -40,6 +41,8 @@ pub struct Conformance<'run> {
     /// Text of the shell script.
     pub trigger: &'run str,
     pub guests_at_once: usize,
+    /// Where each case's events and the probe's log are kept, in a folder of the case's name.
+    pub keep: Option<&'run Path>,
 }
 
 impl Conformance<'_> {
@@ -69,6 +72,9 @@ impl Conformance<'_> {
     fn run_batch(&self, batch: &[Case]) -> Vec<Verdict> {
         match self.guest(batch).run() {
             Ok(outcome) if outcome.exit_code == 0 => {
+                if let Err(error) = self.keep_files(&outcome) {
+                    eprintln!("golden: cannot keep the events: {error}");
+                }
                 batch.iter().map(|case| judge(case, &outcome)).collect()
             }
             Ok(outcome) => vec![
@@ -83,11 +89,19 @@ impl Conformance<'_> {
         }
     }
 
+    fn keep_files(&self, outcome: &Outcome) -> std::io::Result<()> {
+        let Some(folder) = self.keep else { return Ok(()) };
+        for (name, content) in &outcome.files {
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().unwrap_or(folder))?;
+            fs::write(path, content)?;
+        }
+        Ok(())
+    }
+
     fn guest(&self, batch: &[Case]) -> Guest {
         let mut guest = Guest::new(Kernel::V6_1, Rootfs::Golden, script(batch))
-            .clock(Clock::Instructions {
-                shift: NANOSECONDS_PER_INSTRUCTION_SHIFT,
-            })
+            .clock(Clock::Instructions { shift: NANOSECONDS_PER_INSTRUCTION_SHIFT })
             .timeout(BOOT_LIMIT + CASE_LIMIT * u32::try_from(batch.len()).unwrap_or(u32::MAX))
             .file("/t/trigger.sh", self.trigger, 0o755)
             .program(self.probe, "/opt/securitywatch-probe");
@@ -108,9 +122,7 @@ fn next<'cases>(
 
 /// A thread that panicked has reported that itself; what the others did stays good.
 fn hold<Held>(mutex: &Mutex<Held>) -> std::sync::MutexGuard<'_, Held> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn policy_path(case: &Case) -> String {
@@ -127,17 +139,14 @@ until [ "$(cat /proc/net/tcp /proc/net/tcp6 | grep -c ' 0A ')" = 3 ]; do sleep 0
 run_case() {{
   local folder=/out/$1 policy=$2 probe tries=0
   mkdir -p $folder
-  if [ -n "$policy" ]; then
-    /opt/securitywatch-probe check -f $policy > $folder/check 2>&1
-    local code=$?
-    echo $code > $folder/check.code
-    [ $code = 0 ] || return 0
-  fi
-  /opt/securitywatch-probe run ${{policy:+-f $policy}} --event-log $folder/events.jsonl --node-name goldnode \
-    --ready-file $folder/ready > $folder/probe.log 2>&1 &
+  /opt/securitywatch-probe run ${{policy:+-f $policy}} --output none --event-log $folder/events.jsonl --node-name goldnode \
+    --ready-file /tmp/ready > $folder/probe.log 2>&1 &
   probe=$!
-  until [ -e $folder/ready ] || ! kill -0 $probe 2> /dev/null || [ $tries = {tries} ]; do tries=$((tries + 1)); sleep 0.1; done
-  [ -e $folder/ready ] && /t/trigger.sh < /dev/null > /dev/null 2>&1
+  until [ -e /tmp/ready ] || ! kill -0 $probe 2> /dev/null || [ $tries = {tries} ]; do tries=$((tries + 1)); sleep 0.1; done
+  if [ -e /tmp/ready ]; then
+    /t/trigger.sh < /dev/null > /dev/null 2>&1
+    touch $folder/triggered
+  fi
   kill -TERM $probe 2> /dev/null
   wait $probe
   echo $? > $folder/probe.code
@@ -146,11 +155,7 @@ run_case() {{
         tries = READY_LIMIT_SECONDS * 10
     );
     for case in batch {
-        let policy = if case.policy.is_some() {
-            policy_path(case)
-        } else {
-            String::new()
-        };
+        let policy = if case.policy.is_some() { policy_path(case) } else { String::new() };
         let _ = writeln!(text, "run_case '{}' '{policy}'", case.name);
     }
     text.push_str("true\n");
@@ -159,18 +164,11 @@ run_case() {{
 
 fn judge(case: &Case, outcome: &Outcome) -> Verdict {
     let file = |name: &str| outcome.text(&format!("{}/{name}", case.name));
-    let check = file("check.code");
-    match check.trim() {
-        "" | "0" => {}
-        "1" => return Verdict::Refused(refusal(&file("check"), &policy_path(case))),
-        code => {
-            return Verdict::Failed(format!(
-                "check ended with {code}: {}",
-                last_line(&file("check"))
-            ));
-        }
+    let log = file("probe.log");
+    if is_refusal(&log) {
+        return Verdict::Refused(refusal(&log, &policy_path(case)));
     }
-    if !outcome.files.contains_key(&format!("{}/ready", case.name)) {
+    if !outcome.files.contains_key(&format!("{}/triggered", case.name)) {
         return Verdict::Failed(format!(
             "the probe was not ready: {}",
             last_line(&file("probe.log"))
@@ -195,6 +193,11 @@ fn judge_events(recorded: &str, seen: &str) -> Result<(), String> {
     compare(&recorded, &seen).map_err(|difference| difference.to_string())
 }
 
+/// The probe's last words when it read the policy and says no; any other failure is none of the policy's.
+fn is_refusal(output: &str) -> bool {
+    output.lines().next_back().is_some_and(|line| line.starts_with("refused: "))
+}
+
 /// The reasons of a refusal in one line; its last line only counts them.
 fn refusal(output: &str, path: &str) -> String {
     let lines: Vec<&str> = output
@@ -206,11 +209,7 @@ fn refusal(output: &str, path: &str) -> String {
 }
 
 fn last_line(text: &str) -> String {
-    text.lines()
-        .map(str::trim)
-        .rfind(|line| !line.is_empty())
-        .unwrap_or("(no output)")
-        .to_owned()
+    text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("(no output)").to_owned()
 }
 
 fn one_line(error: &GuestError) -> String {

@@ -9,10 +9,8 @@ const FIRST_EPHEMERAL_PORT: u64 = 32_768;
 
 /// A timestamp becomes `<time>`.
 pub(super) fn time(text: &str) -> String {
-    let shape: String = text
-        .chars()
-        .map(|char| if char.is_ascii_digit() { '0' } else { char })
-        .collect();
+    let shape: String =
+        text.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
     let (seconds, fraction) = shape.split_at(shape.len().min("0000-00-00T00:00:00".len()));
     let fraction = fraction.trim_start_matches('.').trim_start_matches('0');
     if seconds == "0000-00-00T00:00:00" && fraction == "Z" {
@@ -26,22 +24,15 @@ pub(super) fn time(text: &str) -> String {
 pub(super) fn dates(text: &str) -> String {
     const SHAPE: &[u8] = b"0000-00-00 00:00:00";
     let matches_at = |window: &[u8]| {
-        window.iter().zip(SHAPE).all(|(byte, shape)| {
-            if *shape == b'0' {
-                byte.is_ascii_digit()
-            } else {
-                byte == shape
-            }
-        })
+        window
+            .iter()
+            .zip(SHAPE)
+            .all(|(byte, shape)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape })
     };
     let Some(start) = text.as_bytes().windows(SHAPE.len()).position(matches_at) else {
         return text.to_owned();
     };
-    format!(
-        "{}<date>{}",
-        &text[..start],
-        dates(&text[start + SHAPE.len()..])
-    )
+    format!("{}<date>{}", &text[..start], dates(&text[start + SHAPE.len()..]))
 }
 
 /// `pipe:[1234]` and `socket:[1234]` become `pipe:[<inode>]`.
@@ -65,9 +56,7 @@ pub(super) fn namespace(inode: u64) -> Option<&'static str> {
 
 /// A port that the kernel chose.
 pub(super) fn source_port(port: u64) -> Option<&'static str> {
-    (FIRST_EPHEMERAL_PORT..=u64::from(u16::MAX))
-        .contains(&port)
-        .then_some("<ephemeral port>")
+    (FIRST_EPHEMERAL_PORT..=u64::from(u16::MAX)).contains(&port).then_some("<ephemeral port>")
 }
 
 /// A socket's cookie: a number in a string.
@@ -83,13 +72,9 @@ mod tests {
     fn a_time_is_masked_and_anything_else_is_not() {
         assert_eq!(time("2026-11-22T01:43:07.310803230Z"), "<time>");
         assert_eq!(time("2026-11-22T01:43:07Z"), "<time>");
-        for wrong in [
-            "",
-            "2026-11-22",
-            "2026-11-22T01:43:07",
-            "2026-11-22T01:43:07+01:00",
-            "yesterday",
-        ] {
+        for wrong in
+            ["", "2026-11-22", "2026-11-22T01:43:07", "2026-11-22T01:43:07+01:00", "yesterday"]
+        {
             assert_eq!(time(wrong), wrong);
         }
     }
@@ -97,10 +82,7 @@ mod tests {
     #[test]
     fn a_date_is_masked_within_arguments() {
         assert_eq!(dates("-s \"2026-11-22 01:43:21\""), "-s \"<date>\"");
-        assert_eq!(
-            dates("-u \"+%Y-%m-%d %H:%M:%S\""),
-            "-u \"+%Y-%m-%d %H:%M:%S\""
-        );
+        assert_eq!(dates("-u \"+%Y-%m-%d %H:%M:%S\""), "-u \"+%Y-%m-%d %H:%M:%S\"");
         assert_eq!(dates("é2026-11-22 01:43:21é"), "é<date>é");
     }
 
@@ -113,10 +95,7 @@ mod tests {
 
     #[test]
     fn only_chosen_ports_and_new_namespaces_are_masked() {
-        assert_eq!(
-            (source_port(9999), source_port(40704)),
-            (None, Some("<ephemeral port>"))
-        );
+        assert_eq!((source_port(9999), source_port(40704)), (None, Some("<ephemeral port>")));
         assert_eq!(
             (namespace(4_026_531_837), namespace(4_026_532_200)),
             (None, Some("<namespace>"))

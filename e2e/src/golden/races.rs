@@ -16,11 +16,7 @@ pub(super) fn settle(name: &Name, event: &mut Event) {
     {
         return;
     }
-    let Some(exit) = event
-        .value
-        .get_mut("process_exit")
-        .and_then(Value::as_object_mut)
-    else {
+    let Some(exit) = event.value.get_mut("process_exit").and_then(Value::as_object_mut) else {
         return;
     };
     if exit.get("signal").is_none_or(|signal| signal == "SIGTERM") && !exit.contains_key("status") {

@@ -17,10 +17,7 @@ const STARTER: &str = "/t/run.sh";
 #[derive(Debug, Error)]
 pub enum RecordingError {
     #[error("line {line}: not JSON: {source}")]
-    NotJson {
-        line: usize,
-        source: serde_json::Error,
-    },
+    NotJson { line: usize, source: serde_json::Error },
     #[error("line {line}: {what}")]
     NotAnEvent { line: usize, what: String },
     #[error("no process_exec of {TRIGGER} with parent {STARTER}")]
@@ -107,14 +104,10 @@ impl Recording {
             .exec_id()
             .to_owned();
 
-        let parents: BTreeMap<&str, &str> = lines
-            .iter()
-            .map(|line| (line.exec_id(), line.parent_exec_id()))
-            .collect();
-        let lines: Vec<&Line> = lines
-            .iter()
-            .filter(|line| descends(line.exec_id(), &root, &parents))
-            .collect();
+        let parents: BTreeMap<&str, &str> =
+            lines.iter().map(|line| (line.exec_id(), line.parent_exec_id())).collect();
+        let lines: Vec<&Line> =
+            lines.iter().filter(|line| descends(line.exec_id(), &root, &parents)).collect();
         let names = names(&lines)?;
 
         let mut processes: BTreeMap<(u64, &str), Process> = BTreeMap::new();
@@ -125,10 +118,7 @@ impl Recording {
             let event = line.masked(&id, &names);
             processes
                 .entry((id.start, line.exec_id()))
-                .or_insert_with(|| Process {
-                    name: name.clone(),
-                    events: Vec::new(),
-                })
+                .or_insert_with(|| Process { name: name.clone(), events: Vec::new() })
                 .events
                 .push(event);
         }
@@ -137,10 +127,8 @@ impl Recording {
                 pids.entry(id.pid).or_insert_with(|| process.name.clone());
             }
         }
-        let processes = processes
-            .into_values()
-            .filter(|process| !races::undecided(process))
-            .collect();
+        let processes =
+            processes.into_values().filter(|process| !races::undecided(process)).collect();
         Ok(Self { processes, pids })
     }
 
@@ -171,22 +159,14 @@ fn descends(exec_id: &str, root: &str, parents: &BTreeMap<&str, &str>) -> bool {
 fn names(lines: &[&Line]) -> Result<BTreeMap<String, Name>, RecordingError> {
     let mut started: BTreeMap<(String, String), BTreeSet<(u64, String)>> = BTreeMap::new();
     for line in lines {
-        for process in [
-            line.process(),
-            line.body().get("parent").unwrap_or(&Value::Null),
-        ] {
+        for process in [line.process(), line.body().get("parent").unwrap_or(&Value::Null)] {
             let exec_id = text_of(process, "exec_id");
             let Some(id) = decode_exec_id(exec_id) else {
                 continue;
             };
-            let key = (
-                text_of(process, "binary").to_owned(),
-                mask::dates(text_of(process, "arguments")),
-            );
-            started
-                .entry(key)
-                .or_default()
-                .insert((id.start, exec_id.to_owned()));
+            let key =
+                (text_of(process, "binary").to_owned(), mask::dates(text_of(process, "arguments")));
+            started.entry(key).or_default().insert((id.start, exec_id.to_owned()));
         }
     }
     let mut names = BTreeMap::new();
@@ -194,11 +174,7 @@ fn names(lines: &[&Line]) -> Result<BTreeMap<String, Name>, RecordingError> {
         for (index, (_, exec_id)) in by_start.into_iter().enumerate() {
             names.insert(
                 exec_id,
-                Name {
-                    binary: binary.clone(),
-                    arguments: arguments.clone(),
-                    position: index + 1,
-                },
+                Name { binary: binary.clone(), arguments: arguments.clone(), position: index + 1 },
             );
         }
     }
@@ -215,33 +191,21 @@ fn names(lines: &[&Line]) -> Result<BTreeMap<String, Name>, RecordingError> {
 
 impl Line {
     fn parse(number: usize, text: &str) -> Result<Self, RecordingError> {
-        let document: Map<String, Value> =
-            serde_json::from_str(text).map_err(|source| RecordingError::NotJson {
-                line: number,
-                source,
-            })?;
-        let kinds: Vec<&String> = document
-            .keys()
-            .filter(|key| key.starts_with("process_"))
-            .collect();
+        let document: Map<String, Value> = serde_json::from_str(text)
+            .map_err(|source| RecordingError::NotJson { line: number, source })?;
+        let kinds: Vec<&String> =
+            document.keys().filter(|key| key.starts_with("process_")).collect();
         let [kind] = kinds[..] else {
             return Err(RecordingError::NotAnEvent {
                 line: number,
                 what: format!("has {} event keys, expected one", kinds.len()),
             });
         };
-        Ok(Self {
-            number,
-            kind: kind.clone(),
-            document,
-        })
+        Ok(Self { number, kind: kind.clone(), document })
     }
 
     fn error(&self, what: String) -> RecordingError {
-        RecordingError::NotAnEvent {
-            line: self.number,
-            what,
-        }
+        RecordingError::NotAnEvent { line: self.number, what }
     }
 
     fn body(&self) -> &Value {
@@ -277,16 +241,10 @@ impl Line {
         let mut value = Value::Object(self.document.clone());
         mask_value(&mut value, "", names);
         if text_of(&value, "node_name") != id.node {
-            value["node_name"] = json!(format!(
-                "{} but exec_id says {}",
-                text_of(&value, "node_name"),
-                id.node
-            ));
+            value["node_name"] =
+                json!(format!("{} but exec_id says {}", text_of(&value, "node_name"), id.node));
         }
-        let mut event = Event {
-            kind: self.kind.clone(),
-            value,
-        };
+        let mut event = Event { kind: self.kind.clone(), value };
         races::settle(&names[self.exec_id()], &mut event);
         event
     }
@@ -332,11 +290,8 @@ fn mask_value(value: &mut Value, key: &str, names: &BTreeMap<String, Name>) {
 
 /// Identifiers become the names of what they identify, so that they still must identify the same.
 fn mask_process(fields: &mut Map<String, Value>, names: &BTreeMap<String, Name>) {
-    let own_pid = fields
-        .get("exec_id")
-        .and_then(Value::as_str)
-        .and_then(decode_exec_id)
-        .map(|id| id.pid);
+    let own_pid =
+        fields.get("exec_id").and_then(Value::as_str).and_then(decode_exec_id).map(|id| id.pid);
     let pid = fields.get("pid").and_then(Value::as_u64);
     for key in ["exec_id", "parent_exec_id"] {
         let Some(exec_id) = fields.get(key).and_then(Value::as_str) else {
@@ -355,21 +310,13 @@ fn mask_process(fields: &mut Map<String, Value>, names: &BTreeMap<String, Name>)
     if let Some(tid) = fields.get("tid").and_then(Value::as_u64) {
         fields.insert(
             "tid".to_owned(),
-            json!(if Some(tid) == pid {
-                "<pid>"
-            } else {
-                "<another thread>"
-            }),
+            json!(if Some(tid) == pid { "<pid>" } else { "<another thread>" }),
         );
     }
     if pid.is_some() {
         fields.insert(
             "pid".to_owned(),
-            json!(if pid == own_pid {
-                "<pid>"
-            } else {
-                "<not the pid of exec_id>"
-            }),
+            json!(if pid == own_pid { "<pid>" } else { "<not the pid of exec_id>" }),
         );
     }
     fields.remove("refcnt");
@@ -384,11 +331,7 @@ fn decode_exec_id(exec_id: &str) -> Option<ExecId> {
     let mut parts = text.rsplitn(3, ':');
     let pid = parts.next()?.parse().ok()?;
     let start = parts.next()?.parse().ok()?;
-    Some(ExecId {
-        node: parts.next()?.to_owned(),
-        start,
-        pid,
-    })
+    Some(ExecId { node: parts.next()?.to_owned(), start, pid })
 }
 
 #[cfg(test)]
@@ -399,10 +342,7 @@ mod tests {
     #[test]
     fn an_exec_id_is_taken_apart() {
         let id = decode_exec_id("Z29sZG5vZGU6MzE3ODEwNTQ5NTg6MTU3").unwrap();
-        assert_eq!(
-            (id.node.as_str(), id.start, id.pid),
-            ("goldnode", 31_781_054_958, 157)
-        );
+        assert_eq!((id.node.as_str(), id.start, id.pid), ("goldnode", 31_781_054_958, 157));
         assert!(decode_exec_id("Z29sZG5vZGU").is_none());
         assert!(decode_exec_id("").is_none());
         assert!(decode_exec_id("!!!!").is_none());
@@ -410,19 +350,11 @@ mod tests {
 
     #[test]
     fn lines_that_are_no_events_are_named() {
-        assert!(
-            Recording::parse("{")
-                .unwrap_err()
-                .to_string()
-                .starts_with("line 1: not JSON")
-        );
+        assert!(Recording::parse("{").unwrap_err().to_string().starts_with("line 1: not JSON"));
         assert_eq!(
             Recording::parse("{\"time\":\"\"}").unwrap_err().to_string(),
             "line 1: has 0 event keys, expected one"
         );
-        assert!(matches!(
-            Recording::parse("\n").unwrap_err(),
-            RecordingError::NoTrigger
-        ));
+        assert!(matches!(Recording::parse("\n").unwrap_err(), RecordingError::NoTrigger));
     }
 }

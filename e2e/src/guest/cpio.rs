@@ -55,8 +55,7 @@ impl Archive {
         ];
         self.bytes.extend_from_slice(b"070701");
         for field in fields {
-            self.bytes
-                .extend_from_slice(format!("{field:08x}").as_bytes());
+            self.bytes.extend_from_slice(format!("{field:08x}").as_bytes());
         }
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.push(0);
@@ -66,8 +65,7 @@ impl Archive {
     }
 
     fn pad(&mut self) {
-        self.bytes
-            .resize(self.bytes.len().next_multiple_of(ALIGNMENT), 0);
+        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGNMENT), 0);
     }
 }
 
@@ -98,14 +96,10 @@ mod tests {
         cpio.stdin.take().unwrap().write_all(&bytes).unwrap();
         let listing = String::from_utf8(cpio.wait_with_output().unwrap().stdout).unwrap();
 
-        let lines: Vec<_> = listing
-            .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>())
-            .collect();
-        let seen: Vec<_> = lines
-            .iter()
-            .map(|words| (words[0], words[2], words[4], words[8]))
-            .collect();
+        let lines: Vec<_> =
+            listing.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+        let seen: Vec<_> =
+            lines.iter().map(|words| (words[0], words[2], words[4], words[8])).collect();
         assert_eq!(
             seen,
             [

@@ -67,6 +67,16 @@ impl Rootfs {
     }
 }
 
+impl Rootfs {
+    /// Where an absolute path really lies. Debian's `/bin` is a link to `/usr/bin`, and an archive entry for a
+    /// folder `/bin` would replace the link.
+    pub(super) fn resolve(self, path: &str) -> String {
+        let linked =
+            ["/bin/", "/sbin/", "/lib/", "/lib64/"].iter().any(|link| path.starts_with(link));
+        if self == Self::Golden && linked { format!("/usr{path}") } else { path.to_owned() }
+    }
+}
+
 impl FromStr for Rootfs {
     type Err = String;
 
@@ -94,20 +104,12 @@ pub fn repository() -> &'static Path {
 
 /// Path of the kernel's bootable image.
 pub(super) fn vmlinuz(kernel: Kernel) -> Result<PathBuf, GuestError> {
-    present(
-        cache()
-            .join(format!("kernel-{}", kernel.series()))
-            .join("vmlinuz"),
-    )
+    present(cache().join(format!("kernel-{}", kernel.series())).join("vmlinuz"))
 }
 
 /// The modules that bring up a network card, in loading order: name and content.
 pub(super) fn network_modules(kernel: Kernel) -> Result<Vec<(String, Vec<u8>)>, GuestError> {
-    let folder = present(
-        cache()
-            .join(format!("kernel-{}", kernel.series()))
-            .join("modules"),
-    )?;
+    let folder = present(cache().join(format!("kernel-{}", kernel.series())).join("modules"))?;
     let mut names: Vec<String> = fs::read_dir(&folder)?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<_, std::io::Error>>()?;
@@ -127,9 +129,5 @@ pub(super) fn rootfs(rootfs: Rootfs) -> Result<PathBuf, GuestError> {
 }
 
 fn present(path: PathBuf) -> Result<PathBuf, GuestError> {
-    if path.exists() {
-        Ok(path)
-    } else {
-        Err(GuestError::NotPrepared(path))
-    }
+    if path.exists() { Ok(path) } else { Err(GuestError::NotPrepared(path)) }
 }

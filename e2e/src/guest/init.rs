@@ -3,12 +3,14 @@
 
 use std::fmt::Write as _;
 
-use super::Guest;
+use super::{Guest, NETWORK_GUEST};
 
 /// Where the exit code travels, among the files of `/out`.
 pub(super) const EXIT_CODE: &str = ".exit-code";
 /// Where modules for the network card are put.
 pub(super) const MODULES: &str = "/opt/modules";
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 const MOUNTS: [(&str, &str); 8] = [
     ("proc", "/proc"),
@@ -28,7 +30,8 @@ const RESULT_DISK: &str = "/dev/nvme0n1";
 /// The text of the script.
 pub(super) fn script(guest: &Guest) -> String {
     let (_, shell) = guest.rootfs.init();
-    let mut text = format!("#!{shell}\n");
+    // Exported: without it a program started by another finds `/bin/echo` where the recordings show `/usr/bin/echo`.
+    let mut text = format!("#!{shell}\nexport PATH={PATH}\n");
     for (kind, target) in MOUNTS {
         let _ = writeln!(text, "mount -t {kind} {kind} {target}");
     }
@@ -38,11 +41,8 @@ pub(super) fn script(guest: &Guest) -> String {
         let _ = writeln!(text, "ip addr add {address} dev lo");
     }
     if guest.network {
-        let _ = writeln!(
-            text,
-            "for module in {MODULES}/*.ko; do insmod $module; done"
-        );
-        text.push_str("ip link set eth0 up\nip addr add 10.0.2.15/24 dev eth0\nip route add default via 10.0.2.2\n");
+        let _ = writeln!(text, "for module in {MODULES}/*.ko; do insmod $module; done");
+        let _ = writeln!(text, "ip link set eth0 up\nip addr add {NETWORK_GUEST}/24 dev eth0");
     }
     // The script runs in this very process, for a recorded trigger is a child of pid 1; so its `exit` must not
     // end pid 1 before the results are out.

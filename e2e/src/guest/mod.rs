@@ -36,6 +36,13 @@ pub enum GuestError {
     Io(#[from] std::io::Error),
 }
 
+/// Where a guest with a network card finds the servers of this machine's loop-back interface.
+///
+/// Lies in the network that the sample policies take for a cluster's services, as a real Parseable would.
+pub const NETWORK_HOST: &str = "10.96.0.2";
+/// The guest's own address there.
+pub const NETWORK_GUEST: &str = "10.96.0.15";
+
 /// How a guest's time passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
@@ -74,7 +81,7 @@ pub struct Guest {
     pub hostname: String,
     /// Addresses of the loop-back interface beyond 127.0.0.1 and ::1, with prefix length.
     pub addresses: Vec<String>,
-    /// A network card: the machine's own loop-back servers are at 10.0.2.2.
+    /// A network card: the machine's own loop-back servers are at [`NETWORK_HOST`].
     pub network: bool,
     /// Appended to the kernel's command line.
     pub kernel_args: String,
@@ -114,8 +121,7 @@ impl Guest {
     /// Adds a program of this machine, with its libraries, to be called by the absolute `path`.
     #[must_use]
     pub fn program(mut self, program: impl AsRef<Path>, path: impl Into<String>) -> Self {
-        self.programs
-            .push((program.as_ref().to_owned(), path.into()));
+        self.programs.push((program.as_ref().to_owned(), path.into()));
         self
     }
 
@@ -144,10 +150,10 @@ impl Guest {
         let mut archive = cpio::Archive::default();
         archive.file(self.rootfs.init().0, init::script(self).as_bytes(), 0o755);
         for (path, content, mode) in &self.files {
-            archive.file(path, content, *mode);
+            archive.file(&self.rootfs.resolve(path), content, *mode);
         }
         for (program, path) in &self.programs {
-            program::add(&mut archive, program, path)?;
+            program::add(&mut archive, program, &self.rootfs.resolve(path))?;
         }
         if self.network {
             for (name, content) in images::network_modules(self.kernel)? {
@@ -185,11 +191,7 @@ impl Outcome {
     pub fn kernel_warnings(&self) -> Vec<&str> {
         self.console
             .lines()
-            .filter(|line| {
-                ["WARNING: ", "BUG: ", "Oops: "]
-                    .iter()
-                    .any(|word| line.contains(word))
-            })
+            .filter(|line| ["WARNING: ", "BUG: ", "Oops: "].iter().any(|word| line.contains(word)))
             .collect()
     }
 }

@@ -21,11 +21,7 @@ pub(super) fn add(archive: &mut Archive, program: &Path, path: &str) -> Result<(
         return Ok(());
     };
     for library in libraries.iter().chain([&loader]) {
-        archive.file(
-            &format!("{LIBRARIES}/{}", file_name(library)),
-            &fs::read(library)?,
-            0o755,
-        );
+        archive.file(&format!("{LIBRARIES}/{}", file_name(library)), &fs::read(library)?, 0o755);
     }
     let name = file_name(Path::new(path));
     archive.file(&format!("{PROGRAMS}/{name}"), &stripped(program)?, 0o755);
@@ -39,10 +35,7 @@ pub(super) fn add(archive: &mut Archive, program: &Path, path: &str) -> Result<(
 
 /// The dynamic loader (none for a static program) and the libraries, by `ldd`.
 fn libraries(program: &Path) -> Result<(Option<PathBuf>, Vec<PathBuf>), GuestError> {
-    let output = Command::new("ldd")
-        .arg(program)
-        .env("LC_ALL", "C")
-        .output()?;
+    let output = Command::new("ldd").arg(program).env("LC_ALL", "C").output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let complaint = String::from_utf8_lossy(&output.stderr);
     if complaint.contains("not a dynamic executable") || text.contains("statically linked") {
@@ -58,11 +51,8 @@ fn libraries(program: &Path) -> Result<(Option<PathBuf>, Vec<PathBuf>), GuestErr
     let mut libraries = Vec::new();
     for line in text.lines().map(str::trim) {
         // "libelf.so.1 => /lib/.../libelf.so.1 (0x...)", "/lib64/ld-linux-x86-64.so.2 (0x...)", "linux-vdso.so.1 (0x...)"
-        let path = line
-            .rsplit("=> ")
-            .next()
-            .and_then(|rest| rest.split(" (").next())
-            .unwrap_or_default();
+        let path =
+            line.rsplit("=> ").next().and_then(|rest| rest.split(" (").next()).unwrap_or_default();
         if !path.starts_with('/') {
             continue;
         }
@@ -89,10 +79,7 @@ fn stripped(program: &Path) -> Result<Vec<u8>, GuestError> {
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -104,11 +91,7 @@ mod tests {
     fn a_dynamic_program_has_a_loader_and_the_c_library() {
         let (loader, libraries) = libraries(Path::new("/bin/sh")).unwrap();
         assert!(file_name(&loader.unwrap()).starts_with("ld-"));
-        assert!(
-            libraries
-                .iter()
-                .any(|library| file_name(library).starts_with("libc."))
-        );
+        assert!(libraries.iter().any(|library| file_name(library).starts_with("libc.")));
     }
 
     #[test]

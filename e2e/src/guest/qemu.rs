@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Clock, Console, Guest, GuestError, Outcome, images, init};
+use super::{Clock, Console, Guest, GuestError, NETWORK_HOST, Outcome, images, init};
 
 /// The file is sparse: only what a guest writes takes room.
 const RESULT_DISK_BYTES: u64 = 256 << 20;
@@ -20,10 +20,7 @@ pub(super) fn run(guest: &Guest, overlay: &[u8]) -> Result<Outcome, GuestError> 
     let folder = tempfile::tempdir()?;
     let initrd = folder.path().join("initrd");
     fs::copy(images::rootfs(guest.rootfs)?, &initrd)?;
-    File::options()
-        .append(true)
-        .open(&initrd)?
-        .write_all(overlay)?;
+    File::options().append(true).open(&initrd)?.write_all(overlay)?;
     let disk = folder.path().join("result");
     File::create(&disk)?.set_len(RESULT_DISK_BYTES)?;
 
@@ -35,37 +32,21 @@ pub(super) fn run(guest: &Guest, overlay: &[u8]) -> Result<Outcome, GuestError> 
     let elapsed = started.elapsed();
 
     if console.contains("Kernel panic") {
-        return Err(GuestError::Panicked {
-            console: tail(&console),
-        });
+        return Err(GuestError::Panicked { console: tail(&console) });
     }
     let mut files = read_result(&disk)?;
     let exit_code = files
         .remove(init::EXIT_CODE)
         .and_then(|text| String::from_utf8_lossy(&text).trim().parse().ok())
-        .ok_or_else(|| GuestError::NoResult {
-            console: tail(&console),
-        })?;
-    Ok(Outcome {
-        exit_code,
-        console,
-        files,
-        elapsed,
-    })
+        .ok_or_else(|| GuestError::NoResult { console: tail(&console) })?;
+    Ok(Outcome { exit_code, console, files, elapsed })
 }
 
 fn command(guest: &Guest, vmlinuz: &Path, initrd: &Path, disk: &Path) -> Command {
     // The guest dies with this process, however that ends.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"]);
-    command.args([
-        "-M",
-        "q35",
-        "-cpu",
-        "max",
-        "-m",
-        &guest.memory_mib.to_string(),
-    ]);
+    command.args(["-M", "q35", "-cpu", "max", "-m", &guest.memory_mib.to_string()]);
     match guest.clock {
         Clock::Real { cpus } => {
             command.args(["-accel", "tcg,thread=multi", "-smp", &cpus.to_string()])
@@ -79,14 +60,7 @@ fn command(guest: &Guest, vmlinuz: &Path, initrd: &Path, disk: &Path) -> Command
             &format!("shift={shift},sleep=off"),
         ]),
     };
-    command.args([
-        "-nodefaults",
-        "-display",
-        "none",
-        "-no-reboot",
-        "-serial",
-        "stdio",
-    ]);
+    command.args(["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"]);
     command.args([
         "-drive",
         &format!("file={},if=none,id=result,format=raw", disk.display()),
@@ -96,16 +70,12 @@ fn command(guest: &Guest, vmlinuz: &Path, initrd: &Path, disk: &Path) -> Command
     if guest.network {
         command.args([
             "-netdev",
-            "user,id=net",
+            &format!("user,id=net,net={NETWORK_HOST}/24,host={NETWORK_HOST}"),
             "-device",
             "virtio-net-pci,netdev=net,romfile=",
         ]);
     }
-    command
-        .arg("-kernel")
-        .arg(vmlinuz)
-        .arg("-initrd")
-        .arg(initrd);
+    command.arg("-kernel").arg(vmlinuz).arg("-initrd").arg(initrd);
     // A failed attach must not go unseen behind a kernel that limps on: an oops is a panic.
     let line = format!(
         "console=ttyS0 quiet panic=-1 oops=panic lsm=lockdown,capability,bpf rdinit={} {}",
@@ -113,10 +83,7 @@ fn command(guest: &Guest, vmlinuz: &Path, initrd: &Path, disk: &Path) -> Command
         guest.kernel_args
     );
     command.args(["-append", line.trim_end()]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     command
 }
 
@@ -168,10 +135,7 @@ fn watch(mut running: Running, guest: &Guest) -> Result<String, GuestError> {
             }
         }
     }
-    wait(
-        &mut running.0,
-        deadline.max(Instant::now() + Duration::from_secs(5)),
-    )?;
+    wait(&mut running.0, deadline.max(Instant::now() + Duration::from_secs(5)))?;
     Ok(readable(&console))
 }
 
@@ -201,11 +165,7 @@ fn read_result(disk: &Path) -> Result<BTreeMap<String, Vec<u8>>, GuestError> {
         if !entry.header().entry_type().is_file() {
             continue;
         }
-        let name = entry
-            .path()?
-            .to_string_lossy()
-            .trim_start_matches("./")
-            .to_owned();
+        let name = entry.path()?.to_string_lossy().trim_start_matches("./").to_owned();
         let mut content = Vec::new();
         entry.read_to_end(&mut content)?;
         files.insert(name, content);

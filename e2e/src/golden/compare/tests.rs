@@ -62,29 +62,16 @@ fn run() -> Vec<Value> {
             &json!({"status": 1, "time": "2026-11-22T01:43:08Z"}),
         ));
     }
-    events.push(event(
-        "process_exit",
-        TRIGGER,
-        STARTER,
-        &json!({"time": "2026-11-22T01:43:09Z"}),
-    ));
+    events.push(event("process_exit", TRIGGER, STARTER, &json!({"time": "2026-11-22T01:43:09Z"})));
     events
 }
 
 fn parsed(events: &[Value]) -> Recording {
-    Recording::parse(
-        &events
-            .iter()
-            .map(|event| format!("{event}\n"))
-            .collect::<String>(),
-    )
-    .unwrap()
+    Recording::parse(&events.iter().map(|event| format!("{event}\n")).collect::<String>()).unwrap()
 }
 
 fn difference(seen: &[Value]) -> String {
-    compare(&parsed(&run()), &parsed(seen))
-        .unwrap_err()
-        .to_string()
+    compare(&parsed(&run()), &parsed(seen)).unwrap_err().to_string()
 }
 
 #[test]
@@ -100,21 +87,11 @@ fn what_cannot_repeat_may_differ() {
     let later = text
         .replace("2026-11-22T01:43", "2031-01-01T11:11")
         .replace("\"refcnt\":1", "\"refcnt\":7");
-    assert_eq!(
-        compare(&parsed(&run()), &Recording::parse(&later).unwrap()),
-        Ok(())
-    );
+    assert_eq!(compare(&parsed(&run()), &Recording::parse(&later).unwrap()), Ok(()));
 
     // The same run with other pids and starts; the pid in an argument moves along.
     let shift = |image: Image| {
-        Image(
-            image.0,
-            image.1,
-            image.2 + 300,
-            image.3 * 7,
-            image.4 + 300,
-            image.5 * 7,
-        )
+        Image(image.0, image.1, image.2 + 300, image.3 * 7, image.4 + 300, image.5 * 7)
     };
     let mut shifted = run();
     for value in &mut shifted {
@@ -167,10 +144,7 @@ fn a_pid_in_an_argument_must_be_the_same_process() {
 #[test]
 fn a_missing_or_added_field_is_found() {
     let mut seen = run();
-    seen[5]["process_exit"]
-        .as_object_mut()
-        .unwrap()
-        .remove("status");
+    seen[5]["process_exit"].as_object_mut().unwrap().remove("status");
     assert!(difference(&seen).ends_with("status: recorded 1, seen nothing"));
     let mut seen = run();
     seen[5]["process_exit"]["signal"] = json!("SIGKILL");
@@ -202,11 +176,7 @@ fn a_malformed_value_is_found_although_its_content_is_free() {
 fn a_wrong_parent_is_found() {
     let mut seen = run();
     seen[2]["process_exec"]["parent"] = process(STARTER);
-    assert!(
-        difference(&seen).contains("parent."),
-        "{}",
-        difference(&seen)
-    );
+    assert!(difference(&seen).contains("parent."), "{}", difference(&seen));
 }
 
 #[test]
@@ -253,24 +223,13 @@ fn a_swapped_order_is_found_within_a_process_only() {
 fn a_missing_or_added_process_is_found() {
     let mut seen = run();
     seen.drain(6..10);
-    assert_eq!(
-        difference(&seen),
-        "/usr/bin/cat /etc/passwd (no. 2): recorded, but not seen"
-    );
+    assert_eq!(difference(&seen), "/usr/bin/cat /etc/passwd (no. 2): recorded, but not seen");
     let mut seen = run();
     seen.insert(
         3,
-        event(
-            "process_exec",
-            Image("/usr/bin/id", "", 60, 115, 50, 100),
-            TRIGGER,
-            &json!({}),
-        ),
+        event("process_exec", Image("/usr/bin/id", "", 60, 115, 50, 100), TRIGGER, &json!({})),
     );
-    assert_eq!(
-        difference(&seen),
-        "/usr/bin/id: seen, but not recorded (process_exec)"
-    );
+    assert_eq!(difference(&seen), "/usr/bin/id: seen, but not recorded (process_exec)");
 }
 
 #[test]
@@ -278,30 +237,17 @@ fn after_the_enforcing_event_only_the_exit_counts() {
     let killed = |extra: usize, signal: &str| {
         let mut events = run();
         events[3]["process_kprobe"]["action"] = json!("KPROBE_ACTION_SIGKILL");
-        events[5]["process_exit"]
-            .as_object_mut()
-            .unwrap()
-            .remove("status");
+        events[5]["process_exit"].as_object_mut().unwrap().remove("status");
         events[5]["process_exit"]["signal"] = json!(signal);
         for _ in 0..extra {
             events.insert(4, events[4].clone());
         }
         parsed(&events)
     };
-    assert_eq!(
-        compare(&killed(0, "SIGKILL"), &killed(2, "SIGKILL")),
-        Ok(())
-    );
-    let alive = compare(&killed(0, "SIGKILL"), &killed(0, "SIGTERM"))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        alive.ends_with("signal: recorded \"SIGKILL\", seen \"SIGTERM\""),
-        "{alive}"
-    );
-    let unpunished = compare(&killed(0, "SIGKILL"), &parsed(&run()))
-        .unwrap_err()
-        .to_string();
+    assert_eq!(compare(&killed(0, "SIGKILL"), &killed(2, "SIGKILL")), Ok(()));
+    let alive = compare(&killed(0, "SIGKILL"), &killed(0, "SIGTERM")).unwrap_err().to_string();
+    assert!(alive.ends_with("signal: recorded \"SIGKILL\", seen \"SIGTERM\""), "{alive}");
+    let unpunished = compare(&killed(0, "SIGKILL"), &parsed(&run())).unwrap_err().to_string();
     assert!(
         unpunished
             .contains("action: recorded \"KPROBE_ACTION_SIGKILL\", seen \"KPROBE_ACTION_POST\""),
@@ -320,11 +266,7 @@ fn every_recording_equals_itself_and_no_line_of_it_can_go() {
         assert_eq!(compare(&recorded, &recorded), Ok(()), "{}", case.name);
         let lines: Vec<&str> = case.events.lines().collect();
         let free = lines.len()
-            - recorded
-                .processes
-                .iter()
-                .map(|process| process.events.len())
-                .sum::<usize>();
+            - recorded.processes.iter().map(|process| process.events.len()).sum::<usize>();
         // A sample of the lines: trying all of them takes half a minute.
         let tolerated = (1..lines.len())
             .step_by(9)
@@ -338,11 +280,8 @@ fn every_recording_equals_itself_and_no_line_of_it_can_go() {
                 compare(&recorded, &Recording::parse(&rest).unwrap()).is_ok()
             })
             .count();
-        let enforced = recorded
-            .processes
-            .iter()
-            .filter(|process| process.events.iter().any(enforces))
-            .count();
+        let enforced =
+            recorded.processes.iter().filter(|process| process.events.iter().any(enforces)).count();
         assert!(
             tolerated <= free + enforced,
             "{}: {tolerated} lines can go, at most {free} + {enforced} should",
@@ -371,11 +310,6 @@ fn exec_and_exit_of_all_recordings_agree() {
         if case.events.matches("\"signal\":\"SIGKILL\"").count() > 1 {
             continue;
         }
-        assert_eq!(
-            compare(&base, &lifecycle(&case.events)),
-            Ok(()),
-            "{}",
-            case.name
-        );
+        assert_eq!(compare(&base, &lifecycle(&case.events)), Ok(()), "{}", case.name);
     }
 }
