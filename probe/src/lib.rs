@@ -12,6 +12,7 @@ pub mod command;
 pub mod encode;
 pub mod event;
 pub mod event_log;
+pub mod http;
 pub mod kernel;
 pub mod line_writer;
 pub mod loader;

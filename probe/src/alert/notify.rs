@@ -11,6 +11,7 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{RequestBuilder, StatusCode};
 use securitywatch_api::secret::SecretUrl;
 use std::sync::{Arc, Mutex, PoisonError};
+use crate::http;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -50,17 +51,15 @@ pub(super) struct HttpClients {
 
 impl HttpClients {
     pub fn new(settings: &NotifySettings) -> Result<Self, NotifyError> {
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("securitywatch-probe/", env!("CARGO_PKG_VERSION")))
+        let shared = |builder: reqwest::ClientBuilder| {
+            builder
                 .connect_timeout(settings.connect_timeout)
                 .timeout(settings.timeout)
                 .pool_idle_timeout(Duration::from_secs(3))
-                .redirect(reqwest::redirect::Policy::none())
         };
         Ok(Self {
-            checking: builder().build()?,
-            trusting: builder().tls_danger_accept_invalid_certs(true).build()?,
+            checking: http::client(shared)?,
+            trusting: http::client(|b| shared(b).tls_danger_accept_invalid_certs(true))?,
         })
     }
 }

@@ -114,14 +114,13 @@ enum Account {
 impl Client {
     pub fn new(target: &Target, timeouts: Timeouts) -> Result<Self, TargetError> {
         check(target)?;
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("securitywatch-probe/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(timeouts.connect)
-            .timeout(timeouts.request)
-            .pool_idle_timeout(POOL_IDLE)
-            .redirect(reqwest::redirect::Policy::none())
-            .http1_only()
-            .build()?;
+        let http = crate::http::client(|builder| {
+            builder
+                .connect_timeout(timeouts.connect)
+                .timeout(timeouts.request)
+                .pool_idle_timeout(POOL_IDLE)
+                .http1_only()
+        })?;
         Ok(Self {
             http,
             base: target.url.trim_end_matches('/').to_owned(),
