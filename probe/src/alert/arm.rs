@@ -22,6 +22,27 @@ pub enum ArmError {
     Url { path: FieldPath, name: String, key: String, problem: &'static str },
 }
 
+impl ArmError {
+    /// The field it is about.
+    #[must_use]
+    pub const fn path(&self) -> &FieldPath {
+        match self {
+            Self::Compile { path, .. }
+            | Self::NoColumn { path, .. }
+            | Self::Secret { path, .. }
+            | Self::Url { path, .. } => path,
+        }
+    }
+
+    /// What is wrong with it and what to do, without the field.
+    #[must_use]
+    pub fn problem(&self) -> String {
+        let text = self.to_string();
+        let prefix = format!("{}: ", self.path());
+        text.strip_prefix(&prefix).unwrap_or(&text).to_owned()
+    }
+}
+
 fn did_you_mean(column: &str) -> String {
     let names = flatten::columns().iter().map(|c| c.name);
     nearest(column, names).map(|name| format!("; did you mean \"{name}\"?")).unwrap_or_default()
