@@ -158,7 +158,7 @@ async fn the_egress_sample_ships_and_alerts_as_its_reader_expects() {
         ("watch", json!("egress")),
         ("stream", json!("tetrademo")),
         ("message", json!("curl command was executed from the pod : nginx-pod")),
-        ("rule", json!("(process_exit_process_binary =% \"/usr/bin/curl\")")),
+        ("rule", json!("process_exit_process_binary =% \"/usr/bin/curl\"")),
         ("node", json!("n1")),
         ("event_id", json!("r1-3")),
         ("event_type", json!("process_exit")),

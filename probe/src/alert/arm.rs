@@ -149,6 +149,7 @@ fn login(path: &FieldPath, login: &watch::Login, secrets: &Secrets) -> Result<Lo
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use securitywatch_api::v1alpha1::Severity;
 
@@ -167,11 +168,6 @@ mod tests {
     fn mistakes_name_their_field() {
         for (rule, message, says) in [
             (
-                "process_exec_process_binary =~ \"x\"",
-                "m",
-                "spec.alerts[1].rule, column 29: expected one of",
-            ),
-            (
                 "process_exec_proces_binary = \"x\"",
                 "m",
                 "spec.alerts[1].rule: no event has a column \"process_exec_proces_binary\"; did you mean \
@@ -181,11 +177,6 @@ mod tests {
                 "process_exec_process_binary ~ \"(\"",
                 "m",
                 "spec.alerts[1].rule: column process_exec_process_binary",
-            ),
-            (
-                "process_exec_process_uid = 0",
-                "{process_exec_process_pod_name",
-                "spec.alerts[1].message, column",
             ),
             (
                 "process_exec_process_uid = 0",
