@@ -3,15 +3,16 @@
 //! Runs against a real server when PARSEABLE_URL, PARSEABLE_USERNAME and PARSEABLE_PASSWORD are set.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use securitywatch_probe::alert::NotifySettings;
 use securitywatch_probe::encode::flatten::{ColumnType, SEED_EVENT_TYPE, columns};
 use securitywatch_probe::event::{
-    Action, Arg, Body, Event, Exit, Hook, Kprobe, PathValue, Pod, Process, SockValue, Value, WallTime,
+    Action, Arg, Body, Event, Exit, Hook, Kprobe, PathValue, Pod, Process, SockValue, Value,
+    WallTime,
 };
 use securitywatch_probe::metrics::Metrics;
 use securitywatch_probe::output::{OutputConfig, Outputs, Summary, WatchOutput, origin};
 use securitywatch_probe::secrets::Secrets;
 use securitywatch_probe::ship::{Credentials, ShipSettings, Target};
-use securitywatch_probe::alert::NotifySettings;
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,9 +37,12 @@ impl Server {
 
     fn real() -> Option<Self> {
         let var = |name| std::env::var(name).ok().filter(|v| !v.is_empty());
-        let (url, username, password) = (var("PARSEABLE_URL"), var("PARSEABLE_USERNAME"), var("PARSEABLE_PASSWORD"));
+        let (url, username, password) =
+            (var("PARSEABLE_URL"), var("PARSEABLE_USERNAME"), var("PARSEABLE_PASSWORD"));
         let (Some(url), Some(username), Some(password)) = (url, username, password) else {
-            println!("skipped: PARSEABLE_URL, PARSEABLE_USERNAME and PARSEABLE_PASSWORD are not all set");
+            println!(
+                "skipped: PARSEABLE_URL, PARSEABLE_USERNAME and PARSEABLE_PASSWORD are not all set"
+            );
             return None;
         };
         Some(Self::new(url, username, password))
@@ -54,7 +58,8 @@ impl Server {
 
     async fn get(&self, path: &str) -> Json {
         let request = self.http.get(format!("{}{path}", self.url));
-        let response = request.basic_auth(&self.username, Some(&self.password)).send().await.unwrap();
+        let response =
+            request.basic_auth(&self.username, Some(&self.password)).send().await.unwrap();
         assert!(response.status().is_success(), "{path}: {}", response.status());
         response.json().await.unwrap()
     }
@@ -64,12 +69,14 @@ impl Server {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
             let mut text = Vec::new();
             let at = i64::try_from(now).unwrap() + offset;
-            securitywatch_probe::encode::rfc3339::Rfc3339::default().write(WallTime(at * 1_000_000_000), &mut text);
+            securitywatch_probe::encode::rfc3339::Rfc3339::default()
+                .write(WallTime(at * 1_000_000_000), &mut text);
             String::from_utf8(text).unwrap()
         };
         let body = json!({"query": sql, "startTime": time(-3600), "endTime": time(120)});
         let request = self.http.post(format!("{}/api/v1/query", self.url)).json(&body);
-        let response = request.basic_auth(&self.username, Some(&self.password)).send().await.unwrap();
+        let response =
+            request.basic_auth(&self.username, Some(&self.password)).send().await.unwrap();
         let status = response.status();
         let text = response.text().await.unwrap();
         assert!(status.is_success(), "{sql}: {status} {text}");
@@ -101,7 +108,11 @@ fn process(pid: u32, binary: &str) -> Arc<Process> {
         pid,
         binary: binary.into(),
         // Looks like a time, under a name that looks like one: the column is text for ever all the same.
-        arguments: if pid.is_multiple_of(5) { "2026-01-02T03:04:05Z".into() } else { "-s \"a b\"\n\\".into() },
+        arguments: if pid.is_multiple_of(5) {
+            "2026-01-02T03:04:05Z".into()
+        } else {
+            "-s \"a b\"\n\\".into()
+        },
         start_time: WallTime(now()),
         auid: u32::MAX,
         pod: Some(Arc::new(pod)),
@@ -110,7 +121,12 @@ fn process(pid: u32, binary: &str) -> Arc<Process> {
 }
 
 fn hooked(function: &str, value: Value) -> Body {
-    let hook = Hook { function: function.into(), policy: "p".into(), tags: vec!["t1".into(), "t2".into()], ..Hook::default() };
+    let hook = Hook {
+        function: function.into(),
+        policy: "p".into(),
+        tags: vec!["t1".into(), "t2".into()],
+        ..Hook::default()
+    };
     let arg = |value| Arg { label: "".into(), value };
     Body::Kprobe(Kprobe {
         hook: Arc::new(hook),
@@ -125,7 +141,8 @@ fn hooked(function: &str, value: Value) -> Body {
 fn events(processes: u32) -> Vec<Event> {
     let mut events = Vec::new();
     for pid in 1..=processes {
-        let process = process(pid, if pid.is_multiple_of(2) { "/usr/bin/curl" } else { "/usr/bin/wget" });
+        let process =
+            process(pid, if pid.is_multiple_of(2) { "/usr/bin/curl" } else { "/usr/bin/wget" });
         let sock = SockValue {
             family: 2,
             kind: 1,
@@ -170,12 +187,18 @@ async fn ship(server: &Server, stream: &str, events: Vec<Event>) -> Summary {
     };
     let config = OutputConfig {
         origin: origin("n1".into(), None),
-        watches: vec![WatchOutput { name: "w".into(), target: Some(target), sees_all: false, alerts: Vec::new() }],
+        watches: vec![WatchOutput {
+            name: "w".into(),
+            target: Some(target),
+            sees_all: false,
+            alerts: Vec::new(),
+        }],
         ship: ShipSettings::default(),
         notify: NotifySettings::default(),
         on_alert: None,
     };
-    let mut outputs = Outputs::start(config, None, &Handle::current(), &Arc::new(Metrics::new())).unwrap();
+    let mut outputs =
+        Outputs::start(config, None, &Handle::current(), &Arc::new(Metrics::new())).unwrap();
     let work = move || {
         for event in &events {
             outputs.event(event);
@@ -190,7 +213,11 @@ async fn goes_in_and_comes_out(server: &Server, stream: &str) {
     let processes = 500u32;
     let summary = ship(server, stream, events(processes)).await;
     let total = u64::from(processes) * 4;
-    assert_eq!((summary.streams[0].delivered, &summary.streams[0].dropped), (total, &[].into()), "{summary}");
+    assert_eq!(
+        (summary.streams[0].delivered, &summary.streams[0].dropped),
+        (total, &[].into()),
+        "{summary}"
+    );
 
     let of_events = format!("FROM \"{stream}\" WHERE \"event_type\" <> '{SEED_EVENT_TYPE}'");
     let count = server
@@ -200,7 +227,10 @@ async fn goes_in_and_comes_out(server: &Server, stream: &str) {
         .await;
     let figure = |name: &str| count[0][name].as_f64().unwrap();
     let total_f = f64::from(processes) * 4.0;
-    assert_eq!((figure("rows"), figure("ids"), figure("first"), figure("last")), (total_f, total_f, 1.0, total_f));
+    assert_eq!(
+        (figure("rows"), figure("ids"), figure("first"), figure("last")),
+        (total_f, total_f, 1.0, total_f)
+    );
 
     let one = server
         .query(&format!(
@@ -249,10 +279,13 @@ async fn goes_in_and_comes_out(server: &Server, stream: &str) {
     let runs = server
         .query(&format!("SELECT \"run_id\", COUNT(*) AS \"n\", MAX(\"seq\") AS \"last\" {of_events} GROUP BY \"run_id\" ORDER BY \"n\""))
         .await;
-    let figures: Vec<_> = runs.iter().map(|r| (r["n"].as_f64().unwrap(), r["last"].as_f64().unwrap())).collect();
+    let figures: Vec<_> =
+        runs.iter().map(|r| (r["n"].as_f64().unwrap(), r["last"].as_f64().unwrap())).collect();
     assert_eq!(figures, [(40.0, 40.0), (total_f, total_f)]);
     let seeds = server
-        .query(&format!("SELECT COUNT(*) AS \"n\" FROM \"{stream}\" WHERE \"event_type\" = '{SEED_EVENT_TYPE}'"))
+        .query(&format!(
+            "SELECT COUNT(*) AS \"n\" FROM \"{stream}\" WHERE \"event_type\" = '{SEED_EVENT_TYPE}'"
+        ))
         .await;
     assert_eq!(seeds[0]["n"].as_f64(), Some(3.0), "seeded once");
 }
