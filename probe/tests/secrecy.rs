@@ -89,11 +89,20 @@ async fn failures_are_told_without_secrets() {
         on_alert: None,
     };
     let debug = format!("{config:?}");
-    let mut outputs = Outputs::start(config, None, &Handle::current(), &Arc::new(Metrics::new())).unwrap();
+    let mut outputs =
+        Outputs::start(config, None, &Handle::current(), &Arc::new(Metrics::new())).unwrap();
     let process = Arc::new(Process { pid: 1, ..Process::default() });
-    outputs.event(&Event { seq: 1, time: WallTime(1), process, parent: None, tid: 1, body: Body::Exec });
+    outputs.event(&Event {
+        seq: 1,
+        time: WallTime(1),
+        process,
+        parent: None,
+        tid: 1,
+        body: Body::Exec,
+    });
     server.wait_for(|r| r.iter().filter(|r| r.path.starts_with("/api/")).count() >= 3).await;
-    let summary = tokio::task::spawn_blocking(move || outputs.finish(Duration::from_secs(10))).await.unwrap();
+    let summary =
+        tokio::task::spawn_blocking(move || outputs.finish(Duration::from_secs(10))).await.unwrap();
     assert_eq!((summary.alerts.failed, summary.streams[0].delivered), (3, 0), "{summary}");
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

@@ -17,7 +17,7 @@
 //! | `watch` | the watch that holds the alert |
 //! | `stream` | the watch's stream; absent without one |
 //! | `message` | the alert's message, columns filled in |
-//! | `rule` | as written |
+//! | `rule` | the rule as text, without needless parentheses |
 //! | `node`, `time` | where, and when the kernel saw it (RFC 3339, UTC) |
 //! | `event_type`, `event_id` | of the event, as in the stream: look it up by `event_id` |
 //! | `namespace`, `pod`, `binary` | of the event's process; absent when it has none |

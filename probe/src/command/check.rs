@@ -1,10 +1,9 @@
 //! `check`: documents against the language and against a node.
 
 use securitywatch_api::document::Document;
-use securitywatch_api::rule::Matcher;
-use securitywatch_api::watch::Alert;
 
 use super::documents::Documents;
+use crate::alert;
 use crate::capabilities::Support;
 use crate::check::node::{Node, NodeError};
 use crate::check::{AlertView, DocumentView, HookView, Problem, Report, hook_text};
@@ -145,26 +144,22 @@ fn alerts(
 ) -> Vec<AlertView> {
     let mut views = Vec::new();
     for alert in &document.alerts {
-        match columns(alert) {
-            Ok(columns) => views.push(AlertView {
-                place: last_part(alert.path.as_str()),
-                name: alert.name.clone(),
-                columns,
-            }),
-            Err(message) => {
-                problems.push(documents.problem(document, &alert.path.field("rule"), message));
+        match alert::judge(alert) {
+            Ok(_) => {
+                let mut columns = alert.rule.columns();
+                columns.extend(alert.message.columns());
+                views.push(AlertView {
+                    place: last_part(alert.path.as_str()),
+                    name: alert.name.clone(),
+                    columns: columns.into_iter().map(str::to_owned).collect(),
+                });
+            }
+            Err(error) => {
+                problems.push(documents.problem(document, error.path(), error.problem()));
             }
         }
     }
     views
-}
-
-/// What the alert needs of an event, once rule and message are shown to work.
-fn columns(alert: &Alert) -> Result<Vec<String>, String> {
-    Matcher::compile(&alert.rule).map_err(|error| error.to_string())?;
-    let mut columns = alert.rule.columns();
-    columns.extend(alert.message.columns());
-    Ok(columns.into_iter().map(str::to_owned).collect())
 }
 
 /// `kprobes[0]` of `spec.tracingPolicy.spec.kprobes[0]`.

@@ -13,13 +13,12 @@ use crate::alert::NotifySettings;
 use crate::check::Report;
 use crate::check::node::{Node, NodeError};
 use crate::cli::{Output, RunArgs, node_name};
-use crate::encode::flatten::Origin;
 use crate::event_log::{EventLog, EventLogError, EventLogOptions};
 use crate::kernel::KernelError;
 use crate::loader::{self, LoadError, Sizes};
 use crate::local_output::{LocalOutput, Shown};
 use crate::metrics::{self, Metrics, ServeError};
-use crate::output::{OutputConfig, OutputError, Outputs, Summary, WatchOutput};
+use crate::output::{OutputConfig, OutputError, Outputs, Summary, WatchOutput, origin};
 use crate::policy::{ApplyError, PolicySet};
 use crate::process_cache::ProcessCache;
 use crate::secrets::Secrets;
@@ -162,7 +161,7 @@ fn start_outputs(
         })
         .collect::<Result<_, _>>()?;
     let config = OutputConfig {
-        origin: origin(node),
+        origin: origin(node.to_owned(), None),
         watches,
         ship: ShipSettings::default(),
         notify: NotifySettings::default(),
@@ -221,17 +220,6 @@ fn closing_words(stats: &SensorStats, summary: Option<Summary>) -> String {
     }
     line(stats.undecodable, "undecodable");
     text
-}
-
-/// Boot and start tell runs of the probe apart, so that event ids never repeat.
-fn origin(node: &str) -> Origin {
-    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    Origin {
-        node_name: node.to_owned(),
-        cluster: None,
-        boot_id: boot_id.trim().to_owned(),
-        run_id: format!("{:x}", sensor::boot_now()),
-    }
 }
 
 fn shown(args: &RunArgs) -> Shown {

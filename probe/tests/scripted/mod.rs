@@ -190,6 +190,9 @@ async fn read(stream: &mut BufReader<TcpStream>, connection: usize) -> Option<Re
     Some(Request { method, path, headers, body, at: Instant::now(), connection })
 }
 
+/// Decides on one ingest, or leaves it to the stream.
+pub type Judge = Box<dyn FnMut(&Request, &[Value]) -> Option<Reply> + Send>;
+
 /// A stream as the real server keeps it, as far as shipping can see, with faults to order.
 #[derive(Default)]
 pub struct Stream {
@@ -200,7 +203,7 @@ pub struct Stream {
     /// Answered to the next ingests of events, one each.
     pub faults: VecDeque<Reply>,
     /// Looked at for each ingest of events after that.
-    pub judge: Option<Box<dyn FnMut(&Request, &[Value]) -> Option<Reply> + Send>>,
+    pub judge: Option<Judge>,
 }
 
 pub type Shared = Arc<Mutex<Stream>>;

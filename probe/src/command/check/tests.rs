@@ -141,3 +141,18 @@ fn the_samples_run_on_every_node_with_kprobes() {
         assert!(text.contains("\nok: 4 hooks, 6 alerts, "), "{text}");
     }
 }
+
+#[test]
+fn an_alert_on_a_column_that_no_event_has_is_refused_at_its_field() {
+    let text = report(&WATCH.replace("{process_exec_process_pod_name}", "{pod}"), "debian-12");
+    assert!(
+        text.contains("\negress.yaml:17:14  spec.alerts[0].message\n   no event has a column \"pod\""),
+        "{text}"
+    );
+    let text = report(&WATCH.replace("process_binary =%", "proces_binary =%"), "debian-12");
+    assert!(
+        text.contains("\negress.yaml:18:11  spec.alerts[0].rule\n   no event has a column"),
+        "{text}"
+    );
+    assert!(text.contains("did you mean \"process_exec_process_binary\"?"), "{text}");
+}
