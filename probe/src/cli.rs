@@ -37,8 +37,8 @@ Examples:
       securitywatch-probe run
   Run a watch as it stands; its Secrets are files of DIR/NAME/KEY:
       securitywatch-probe run -f egress.yaml --secrets /etc/securitywatch/secrets
-  Know before a roll-out whether a policy works on a Debian 11 node:
-      securitywatch-probe check -f policy.yaml --capabilities debian-11
+  Know before a roll-out whether a policy works on a Debian 12 node:
+      securitywatch-probe check -f policy.yaml --capabilities debian-12
   Know what a policy may ask of this machine:
       sudo securitywatch-probe capabilities
 
@@ -58,8 +58,8 @@ pub enum Command {
     /// Watch this machine until Ctrl-C or SIGTERM
     ///
     /// Needs root, or the capabilities BPF and PERFMON, and SYS_PTRACE to know the processes that are
-    /// there already. If one document is refused nothing starts. On stop it says what was seen, shipped,
-    /// alerted and dropped.
+    /// there already. If one document is refused nothing starts. SIGHUP reads the files again and exchanges
+    /// changed policies without a gap. On stop it says what was seen, shipped, alerted and dropped.
     Run(Box<RunArgs>),
     /// Say whether documents are valid and how each hook would be served
     ///
