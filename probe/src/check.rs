@@ -16,6 +16,8 @@ pub struct Report {
     pub documents: Vec<DocumentView>,
     /// What stands against accepting them.
     pub problems: Vec<Problem>,
+    /// What this node has no way to serve though nothing is wrong with it, by the document's title.
+    pub unserved: Vec<(String, Problem)>,
     /// For whom it was judged, for example `this node (6.12.107, BTF, fentry, kprobe, LSM)`.
     pub node: String,
     /// What could not be judged, and what to do about it.
@@ -76,7 +78,17 @@ impl Report {
     /// Whether something stands against the documents.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        !self.problems.is_empty()
+        self.errors() > 0
+    }
+
+    /// Whether the policy of the document of that title can be loaded here.
+    #[must_use]
+    pub fn is_served(&self, title: &str) -> bool {
+        self.unserved.iter().all(|(unserved, _)| unserved != title)
+    }
+
+    fn errors(&self) -> usize {
+        self.problems.len() + self.unserved.len()
     }
 
     /// `1 hook, 2 alerts`
@@ -121,14 +133,15 @@ impl fmt::Display for Report {
         for document in &self.documents {
             document.write(f, &widths)?;
         }
-        for problem in &self.problems {
+        for problem in self.problems.iter().chain(self.unserved.iter().map(|(_, problem)| problem))
+        {
             write!(f, "{problem}")?;
         }
         for note in &self.notes {
             writeln!(f, "note: {note}")?;
         }
         if self.is_refused() {
-            writeln!(f, "refused: {}", counted(self.problems.len(), "error"))
+            writeln!(f, "refused: {}", counted(self.errors(), "error"))
         } else {
             writeln!(f, "ok: {}, {}", self.counts(), self.node)
         }

@@ -63,6 +63,9 @@ pub enum Preference {
     Kprobe,
 }
 
+/// The reason of a hook that is right but that this node has no way to serve.
+pub const BACKEND_UNAVAILABLE: &str = "BackendUnavailable";
+
 /// Why a hook cannot be served; `reason` is a condition reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -232,7 +235,7 @@ fn no_backend(
         Preference::Fentry => format!("--backend fentry: {fentry}"),
         Preference::Kprobe => format!("--backend kprobe: {}", why(&caps.kprobe)),
     };
-    Refusal { reason: "BackendUnavailable", path, message }
+    Refusal { reason: BACKEND_UNAVAILABLE, path, message }
 }
 
 #[cfg(test)]

@@ -52,35 +52,20 @@ impl Parser<'_> {
 
     pub(super) fn no_fraction(&self) -> ParseError {
         let rest = &self.text[self.position..];
-        let number: String = rest
-            .iter()
-            .take_while(|c| c.is_ascii_digit() || **c == '.')
-            .collect();
-        self.error(
-            number.chars().count(),
-            "unsigned digits".to_owned(),
-            quoted(&number),
-        )
-        .hint("a number in a rule has no sign and no fraction")
+        let number: String = rest.iter().take_while(|c| c.is_ascii_digit() || **c == '.').collect();
+        self.error(number.chars().count(), "unsigned digits".to_owned(), quoted(&number))
+            .hint("a number in a rule has no sign and no fraction")
     }
 
     pub(super) fn blank_in_negation(&self) -> ParseError {
-        self.error(
-            1,
-            "no blank inside `!(` and `)`".to_owned(),
-            "a blank".to_owned(),
-        )
-        .hint("write !(column = \"value\")")
+        self.error(1, "no blank inside `!(` and `)`".to_owned(), "a blank".to_owned())
+            .hint("write !(column = \"value\")")
     }
 
     /// The text goes on after a complete expression.
     pub(super) fn leftover(&self, enclosed: Enclosed) -> ParseError {
-        let after_blank = self.position > 0
-            && self
-                .text
-                .get(self.position - 1)
-                .copied()
-                .is_some_and(is_blank);
+        let after_blank =
+            self.position > 0 && self.text.get(self.position - 1).copied().is_some_and(is_blank);
         let mut here = Parser { ..*self };
         let blank = here.blanks() || after_blank;
         let end = match enclosed {
@@ -122,9 +107,5 @@ pub(super) fn quoted(found: &str) -> String {
     if found.chars().count() > MAX_FOUND {
         shown.push('…');
     }
-    if shown.contains('"') {
-        format!("`{shown}`")
-    } else {
-        format!("\"{shown}\"")
-    }
+    if shown.contains('"') { format!("`{shown}`") } else { format!("\"{shown}\"") }
 }

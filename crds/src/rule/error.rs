@@ -39,10 +39,7 @@ impl ParseError {
     ) -> Self {
         let position = position.min(text.len());
         let before = &text[..position];
-        let line_start = before
-            .iter()
-            .rposition(|c| *c == '\n')
-            .map_or(0, |newline| newline + 1);
+        let line_start = before.iter().rposition(|c| *c == '\n').map_or(0, |newline| newline + 1);
         let line_end = text[position..]
             .iter()
             .position(|c| *c == '\n')
@@ -82,9 +79,7 @@ impl ParseError {
         let line: Vec<char> = self.line_text.chars().collect();
         let offset = self.column - 1;
         let from = offset.saturating_sub(SHOWN_BEFORE);
-        let to = line
-            .len()
-            .min(offset + SHOWN_AFTER.max(self.length.min(SHOWN_AFTER * 2)));
+        let to = line.len().min(offset + SHOWN_AFTER.max(self.length.min(SHOWN_AFTER * 2)));
         let mut shown = String::from(indent);
         let mut below = String::from(indent);
         if from > 0 {
@@ -96,11 +91,7 @@ impl ParseError {
             shown.push('…');
         }
         // A tab stays a tab, so that the caret stands below its character.
-        below.extend(
-            line[from..offset]
-                .iter()
-                .map(|c| if *c == '\t' { '\t' } else { ' ' }),
-        );
+        below.extend(line[from..offset].iter().map(|c| if *c == '\t' { '\t' } else { ' ' }));
         below.push_str(&"^".repeat(self.length.min((to - offset).max(1))));
         format!("{}\n{below}", shown.trim_end())
     }

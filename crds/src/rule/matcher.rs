@@ -38,11 +38,7 @@ pub enum CompileError {
         "column {column}: the regular expression {pattern:?} needs more than {limit_bytes} bytes compiled; \
          shorten it or its repetitions"
     )]
-    RegexTooLarge {
-        column: String,
-        pattern: String,
-        limit_bytes: usize,
-    },
+    RegexTooLarge { column: String, pattern: String, limit_bytes: usize },
     #[error(
         "the rule has {depth} levels of `and`, `or` and `!( )`, at most {MAX_DEPTH} are supported"
     )]
@@ -66,14 +62,8 @@ pub struct Matcher {
 enum Node {
     And(Vec<Node>),
     Or(Vec<Node>),
-    Not {
-        inner: Box<Node>,
-        columns: Vec<String>,
-    },
-    Leaf {
-        column: String,
-        check: Check,
-    },
+    Not { inner: Box<Node>, columns: Vec<String> },
+    Leaf { column: String, check: Check },
 }
 
 #[derive(Debug, Clone)]
@@ -109,9 +99,7 @@ impl Matcher {
             return Err(CompileError::TooLong { leaves });
         }
         one_type_per_column(expr)?;
-        Ok(Self {
-            root: compile(expr)?,
-        })
+        Ok(Self { root: compile(expr)? })
     }
 
     /// Whether the event satisfies the rule.
@@ -131,9 +119,7 @@ fn one_type_per_column(expr: &Expr) -> Result<(), CompileError> {
         }
     });
     match mixed {
-        Some(column) => Err(CompileError::MixedTypes {
-            column: column.clone(),
-        }),
+        Some(column) => Err(CompileError::MixedTypes { column: column.clone() }),
         None => Ok(()),
     }
 }
@@ -146,10 +132,7 @@ fn compile(expr: &Expr) -> Result<Node, CompileError> {
             inner: Box::new(compile(inner)?),
             columns: inner.columns().into_iter().map(str::to_owned).collect(),
         },
-        Expr::Leaf(leaf) => Node::Leaf {
-            column: leaf.column.clone(),
-            check: compile_leaf(leaf)?,
-        },
+        Expr::Leaf(leaf) => Node::Leaf { column: leaf.column.clone(), check: compile_leaf(leaf)? },
     })
 }
 
@@ -162,33 +145,19 @@ fn compile_leaf(leaf: &Leaf) -> Result<Check, CompileError> {
                 wanted_text: value.to_string(),
             });
         }
-        Test::Text {
-            op: TextOp::Regex,
-            value,
-            ignore_case,
-        } => return compile_regex(&leaf.column, value, *ignore_case).map(Check::Regex),
-        Test::Text {
-            op,
-            value,
-            ignore_case,
-        } => (*op, value, *ignore_case),
+        Test::Text { op: TextOp::Regex, value, ignore_case } => {
+            return compile_regex(&leaf.column, value, *ignore_case).map(Check::Regex);
+        }
+        Test::Text { op, value, ignore_case } => (*op, value, *ignore_case),
     };
-    let value = if ignore_case {
-        value.to_lowercase()
-    } else {
-        value.clone()
-    };
+    let value = if ignore_case { value.to_lowercase() } else { value.clone() };
     let check = match op {
         TextOp::NotEqual => Check::NotEqual(value),
         TextOp::Contains => Check::Contains(value),
         TextOp::NotContains => Check::NotContains(value),
         TextOp::Equal | TextOp::Regex => Check::Equal(value),
     };
-    Ok(if ignore_case {
-        Check::Lowered(Box::new(check))
-    } else {
-        check
-    })
+    Ok(if ignore_case { Check::Lowered(Box::new(check)) } else { check })
 }
 
 fn compile_regex(column: &str, pattern: &str, ignore_case: bool) -> Result<Regex, CompileError> {
@@ -262,9 +231,7 @@ fn holds_text(check: &Check, text: &str) -> bool {
         Check::NotContains(unwanted) => !text.contains(unwanted.as_str()),
         Check::Regex(regex) => regex.is_match(text),
         Check::Lowered(check) => holds_text(check, &text.to_lowercase()),
-        Check::Number {
-            op, wanted_text, ..
-        } => compare(*op, text.cmp(wanted_text)),
+        Check::Number { op, wanted_text, .. } => compare(*op, text.cmp(wanted_text)),
     }
 }
 

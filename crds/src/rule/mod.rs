@@ -106,13 +106,8 @@ pub enum TextOp {
 
 impl TextOp {
     /// All, in the order messages list them.
-    pub const ALL: [Self; 5] = [
-        Self::Equal,
-        Self::NotEqual,
-        Self::Contains,
-        Self::NotContains,
-        Self::Regex,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Equal, Self::NotEqual, Self::Contains, Self::NotContains, Self::Regex];
 
     /// As written in a rule.
     #[must_use]

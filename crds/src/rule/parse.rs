@@ -17,12 +17,7 @@ const MAX_PARENTHESES: usize = 256;
 /// [`MAX_LEAVES`].
 pub fn parse(text: &str) -> Result<Expr, ParseError> {
     let chars: Vec<char> = text.chars().collect();
-    let mut parser = Parser {
-        text: &chars,
-        position: 0,
-        open: 0,
-        leaves: 0,
-    };
+    let mut parser = Parser { text: &chars, position: 0, open: 0, leaves: 0 };
     parser.blanks();
     let expr = parser.expression()?;
     parser.blanks();
@@ -133,11 +128,7 @@ impl Parser<'_> {
         self.leaves += 1;
         if self.leaves > MAX_LEAVES {
             return Err(self
-                .error(
-                    1,
-                    format!("at most {MAX_LEAVES} comparisons"),
-                    "one more".to_owned(),
-                )
+                .error(1, format!("at most {MAX_LEAVES} comparisons"), "one more".to_owned())
                 .hint("use one regular expression for a list of words"));
         }
         let column = self.take_while(is_column_char);
@@ -192,11 +183,7 @@ impl Parser<'_> {
         let Some(op) = op.text else {
             return Err(self.unexpected("unsigned digits (this operator compares numbers)"));
         };
-        Ok(Test::Text {
-            op,
-            value: self.string()?,
-            ignore_case: false,
-        })
+        Ok(Test::Text { op, value: self.string()?, ignore_case: false })
     }
 
     fn string(&mut self) -> Result<String, ParseError> {
@@ -209,11 +196,7 @@ impl Parser<'_> {
                     self.position = start;
                     let length = self.text.len() - start;
                     return Err(self
-                        .error(
-                            length,
-                            "a closing \"".to_owned(),
-                            "the end of the rule".to_owned(),
-                        )
+                        .error(length, "a closing \"".to_owned(), "the end of the rule".to_owned())
                         .hint("a quote inside a value is written \\\""));
                 }
                 Some('"') => {
@@ -244,11 +227,7 @@ impl Parser<'_> {
                     None => "the end of the rule".to_owned(),
                 };
                 return Err(self
-                    .error(
-                        2,
-                        r#"one of the escapes \" \\ \/ \n \r \t \b \f"#.to_owned(),
-                        found,
-                    )
+                    .error(2, r#"one of the escapes \" \\ \/ \n \r \t \b \f"#.to_owned(), found)
                     .hint(r"a backslash itself, also in a regular expression, is written \\"));
             }
         };
@@ -268,10 +247,7 @@ impl Parser<'_> {
             return Err(self.no_fraction());
         }
         match digits.parse::<u64>() {
-            Ok(value) => Ok(Test::Number {
-                op,
-                value: value.into(),
-            }),
+            Ok(value) => Ok(Test::Number { op, value: value.into() }),
             Err(_) => {
                 self.position = start;
                 Err(self.error(

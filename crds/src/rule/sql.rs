@@ -78,22 +78,16 @@ fn write_leaf(leaf: &Leaf, out: &mut String) {
             };
             out.push_str(&format!(" {op} {value}"));
         }
-        Test::Text {
-            op: TextOp::Regex,
-            value,
-            ignore_case,
-        } => {
+        Test::Text { op: TextOp::Regex, value, ignore_case } => {
             out.push_str("regexp_like(");
             push_identifier(&leaf.column, out);
             out.push_str(", ");
             push_literal(value, out);
             out.push_str(if *ignore_case { ", 'i')" } else { ")" });
         }
-        Test::Text {
-            op,
-            value,
-            ignore_case,
-        } => write_text_test(&leaf.column, *op, value, *ignore_case, out),
+        Test::Text { op, value, ignore_case } => {
+            write_text_test(&leaf.column, *op, value, *ignore_case, out)
+        }
     }
 }
 

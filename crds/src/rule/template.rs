@@ -93,9 +93,8 @@ impl Template {
 fn placeholder(chars: &[char], open: usize) -> Result<String, ParseError> {
     let hint = "a brace itself is written {{";
     let rest = &chars[open + 1..];
-    let stop = rest
-        .iter()
-        .position(|c| matches!(c, '{' | '}') || c.is_whitespace() || c.is_control());
+    let stop =
+        rest.iter().position(|c| matches!(c, '{' | '}') || c.is_whitespace() || c.is_control());
     match stop.map(|length| (length, rest[length])) {
         Some((0, '}')) => {
             Err(ParseError::at(chars, open, 2, "a column between { and }", "\"{}\"").hint(hint))
@@ -167,10 +166,7 @@ mod tests {
         let template = Template::parse("shadow was read").unwrap();
         assert!(template.columns().is_empty());
         let template = Template::parse("{b} {a} {b}").unwrap();
-        assert_eq!(
-            template.columns().into_iter().collect::<Vec<_>>(),
-            ["a", "b"]
-        );
+        assert_eq!(template.columns().into_iter().collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]
@@ -198,11 +194,7 @@ mod tests {
             ),
         ] {
             let error = Template::parse(message).unwrap_err();
-            assert_eq!(
-                (error.column, error.message().as_str()),
-                (column, text),
-                "{message}"
-            );
+            assert_eq!((error.column, error.message().as_str()), (column, text), "{message}");
         }
     }
 }

@@ -26,9 +26,7 @@ fn text(rule: &str) -> String {
 }
 
 fn matches(rule: &str, event: &Event) -> bool {
-    Matcher::compile(&parse(rule).unwrap())
-        .unwrap()
-        .matches(event)
+    Matcher::compile(&parse(rule).unwrap()).unwrap().matches(event)
 }
 
 #[test]
@@ -40,31 +38,16 @@ fn canonical_text() {
         ),
         ("a=1", "a = 1"),
         ("a  <=\t5", "a <= 5"),
-        (
-            r#"a = "x" and b = "y" or c = "z""#,
-            r#"(a = "x" and b = "y") or c = "z""#,
-        ),
-        (
-            r#"a = "x" and (b = "y" or c = "z")"#,
-            r#"a = "x" and (b = "y" or c = "z")"#,
-        ),
+        (r#"a = "x" and b = "y" or c = "z""#, r#"(a = "x" and b = "y") or c = "z""#),
+        (r#"a = "x" and (b = "y" or c = "z")"#, r#"a = "x" and (b = "y" or c = "z")"#),
         ("(a = 1 or (b = 2 or (c = 3)))", "a = 1 or b = 2 or c = 3"),
         ("!((a = 1))", "!(a = 1)"),
-        (
-            "!(a = 1 and b = 2) and c != 3",
-            "!(a = 1 and b = 2) and c != 3",
-        ),
+        ("!(a = 1 and b = 2) and c != 3", "!(a = 1 and b = 2) and c != 3"),
         ("( a > 1 )", "a > 1"),
         ("\n a = 1\n  and b = 2\n", "a = 1 and b = 2"),
-        (
-            r#"Überfüllt-1_x ~ "^\\d+\"\/$""#,
-            r#"Überfüllt-1_x ~ "^\\d+\"/$""#,
-        ),
+        (r#"Überfüllt-1_x ~ "^\\d+\"\/$""#, r#"Überfüllt-1_x ~ "^\\d+\"/$""#),
         (r#"a !% """#, r#"a !% """#),
-        (
-            "and = 1 and or = 2 or 7 = 7",
-            "(and = 1 and or = 2) or 7 = 7",
-        ),
+        ("and = 1 and or = 2 or 7 = 7", "(and = 1 and or = 2) or 7 = 7"),
         ("a = 18446744073709551615", "a = 18446744073709551615"),
     ] {
         assert_eq!(text(rule), canonical, "{rule}");
@@ -74,13 +57,7 @@ fn canonical_text() {
 #[test]
 fn mistakes_are_placed_and_named() {
     for (rule, line, column, length, message) in [
-        (
-            "",
-            1,
-            1,
-            1,
-            "expected a column, `(` or `!(`, found the end of the rule",
-        ),
+        ("", 1, 1, 1, "expected a column, `(` or `!(`, found the end of the rule"),
         (
             r#"process_exec_process_binary =~ "/usr/bin/wget""#,
             1,
@@ -95,20 +72,8 @@ fn mistakes_are_placed_and_named() {
             2,
             "expected one of = != =% !% ~ < <= > >=, found \"==\"; equality is =",
         ),
-        (
-            r#"a like "x""#,
-            1,
-            3,
-            4,
-            "expected one of = != =% !% ~ < <= > >=, found \"like\"",
-        ),
-        (
-            "a",
-            1,
-            2,
-            1,
-            "expected one of = != =% !% ~ < <= > >=, found the end of the rule",
-        ),
+        (r#"a like "x""#, 1, 3, 4, "expected one of = != =% !% ~ < <= > >=, found \"like\""),
+        ("a", 1, 2, 1, "expected one of = != =% !% ~ < <= > >=, found the end of the rule"),
         (
             "a.b = 1",
             1,
@@ -207,13 +172,7 @@ fn mistakes_are_placed_and_named() {
             3,
             "expected `and`, `or` or the end of the rule, found \"and\"; `and` and `or` need a blank on both sides",
         ),
-        (
-            "a = 1 b = 2",
-            1,
-            7,
-            1,
-            "expected `and`, `or` or the end of the rule, found \"b\"",
-        ),
+        ("a = 1 b = 2", 1, 7, 1, "expected `and`, `or` or the end of the rule, found \"b\""),
         (
             "a = 1)",
             1,
@@ -221,13 +180,7 @@ fn mistakes_are_placed_and_named() {
             1,
             "expected `and`, `or` or the end of the rule, found \")\"; this `)` closes nothing",
         ),
-        (
-            "(a = 1",
-            1,
-            7,
-            1,
-            "expected `and`, `or` or `)`, found the end of the rule",
-        ),
+        ("(a = 1", 1, 7, 1, "expected `and`, `or` or `)`, found the end of the rule"),
         (
             "! (a = 1)",
             1,
@@ -256,13 +209,7 @@ fn mistakes_are_placed_and_named() {
             3,
             "expected `and`, `or` or the end of the rule, found \"and\"; `and` and `or` need a blank on both sides",
         ),
-        (
-            "a = 1 and ",
-            1,
-            11,
-            1,
-            "expected a column, `(` or `!(`, found the end of the rule",
-        ),
+        ("a = 1 and ", 1, 11, 1, "expected a column, `(` or `!(`, found the end of the rule"),
         (
             "\"x\" = a",
             1,
@@ -270,22 +217,11 @@ fn mistakes_are_placed_and_named() {
             3,
             "expected a column, `(` or `!(`, found `\"x\"`; the column stands first, the value after it",
         ),
-        (
-            "a = 1\nor b =< 2",
-            2,
-            6,
-            2,
-            "expected one of = != =% !% ~ < <= > >=, found \"=<\"",
-        ),
+        ("a = 1\nor b =< 2", 2, 6, 2, "expected one of = != =% !% ~ < <= > >=, found \"=<\""),
     ] {
         let error = parse(rule).unwrap_err();
         assert_eq!(
-            (
-                error.line,
-                error.column,
-                error.length,
-                error.message().as_str()
-            ),
+            (error.line, error.column, error.length, error.message().as_str()),
             (line, column, length, message),
             "{rule}"
         );
@@ -301,19 +237,12 @@ fn one_line_and_snippet() {
         "   process_exec_process_binary =~ \"/usr/bin/wget\"\n                               ^^"
     );
     let error = parse("a = 1\n\tand b = \"\\q\"").unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("line 2, column 11: expected one of the escapes")
-    );
+    assert!(error.to_string().starts_with("line 2, column 11: expected one of the escapes"));
     assert_eq!(error.snippet(""), "\tand b = \"\\q\"\n\t         ^^");
     let long = format!("{} and x == 2", ["column = 1"; 40].join(" and "));
     let snippet = parse(&long).unwrap_err().snippet("");
     let (line, carets) = snippet.split_once('\n').unwrap();
-    assert!(
-        line.chars().count() < 110 && line.starts_with('…'),
-        "{line}"
-    );
+    assert!(line.chars().count() < 110 && line.starts_with('…'), "{line}");
     let under: String = line.chars().skip(carets.find('^').unwrap()).collect();
     assert!(under.starts_with("== 2"), "{snippet}");
 }
@@ -339,10 +268,7 @@ fn limits() {
     let list = |n: usize| vec!["a = 1"; n].join(" or ");
     assert_eq!(parse(&list(MAX_LEAVES)).unwrap().leaves(), MAX_LEAVES);
     assert!(
-        parse(&list(MAX_LEAVES + 1))
-            .unwrap_err()
-            .message()
-            .contains("at most 256 comparisons")
+        parse(&list(MAX_LEAVES + 1)).unwrap_err().message().contains("at most 256 comparisons")
     );
 }
 
@@ -351,14 +277,8 @@ fn sql() {
     for (rule, sql) in [
         (r#"a = "it's""#, r#""a" = 'it''s'"#),
         (r#"a != "x" and n != 5"#, r#""a" <> 'x' AND "n" <> 5"#),
-        (
-            r#"a =% "50%_\\" or a !% "y""#,
-            r#"strpos("a", '50%_\') > 0 OR strpos("a", 'y') = 0"#,
-        ),
-        (
-            r#"a ~ "^/etc/(passwd|shadow)$""#,
-            r#"regexp_like("a", '^/etc/(passwd|shadow)$')"#,
-        ),
+        (r#"a =% "50%_\\" or a !% "y""#, r#"strpos("a", '50%_\') > 0 OR strpos("a", 'y') = 0"#),
+        (r#"a ~ "^/etc/(passwd|shadow)$""#, r#"regexp_like("a", '^/etc/(passwd|shadow)$')"#),
         (
             r#"!(a = "x" or n >= 3) and b = "y""#,
             r#"(NOT ("a" = 'x' OR "n" >= 3) AND "a" IS NOT NULL AND "n" IS NOT NULL) AND "b" = 'y'"#,
@@ -371,10 +291,7 @@ fn sql() {
     assert_eq!(list, [group(16), group(16), group(8)].join(" OR "));
     let quoted = Expr::Leaf(Leaf {
         column: "we\"ird".to_owned(),
-        test: Test::Number {
-            op: NumberOp::Equal,
-            value: Number::from(1),
-        },
+        test: Test::Number { op: NumberOp::Equal, value: Number::from(1) },
     });
     assert_eq!(quoted.to_sql(), r#""we""ird" = 1"#);
 }
@@ -418,11 +335,7 @@ fn what_the_matcher_says() {
 
 #[test]
 fn rules_that_cannot_run() {
-    let error = |rule: &str| {
-        Matcher::compile(&parse(rule).unwrap())
-            .unwrap_err()
-            .to_string()
-    };
+    let error = |rule: &str| Matcher::compile(&parse(rule).unwrap()).unwrap_err().to_string();
     assert_eq!(
         error(r#"a ~ "(""#),
         "column a: the regular expression \"(\" is not valid: unclosed group"
@@ -438,10 +351,7 @@ fn rules_that_cannot_run() {
 #[test]
 fn columns_are_sorted_and_single() {
     let rule = parse(r#"b = 1 and !(a = "x" or b > 2) and C ~ "y""#).unwrap();
-    assert_eq!(
-        rule.columns().into_iter().collect::<Vec<_>>(),
-        ["C", "a", "b"]
-    );
+    assert_eq!(rule.columns().into_iter().collect::<Vec<_>>(), ["C", "a", "b"]);
 }
 
 fn leaf() -> impl Strategy<Value = Expr> {
@@ -453,19 +363,10 @@ fn leaf() -> impl Strategy<Value = Expr> {
     ]
     .prop_filter("one alphabet", |c| c.chars().all(is_column_char));
     let test = prop_oneof![
-        (proptest::sample::select(&TextOp::ALL[..]), any::<String>()).prop_map(|(op, value)| {
-            Test::Text {
-                op,
-                value,
-                ignore_case: false,
-            }
-        }),
-        (proptest::sample::select(&NumberOp::ALL[..]), any::<u64>()).prop_map(|(op, value)| {
-            Test::Number {
-                op,
-                value: value.into(),
-            }
-        }),
+        (proptest::sample::select(&TextOp::ALL[..]), any::<String>())
+            .prop_map(|(op, value)| { Test::Text { op, value, ignore_case: false } }),
+        (proptest::sample::select(&NumberOp::ALL[..]), any::<u64>())
+            .prop_map(|(op, value)| { Test::Number { op, value: value.into() } }),
     ];
     (column, test).prop_map(|(column, test)| Expr::Leaf(Leaf { column, test }))
 }
@@ -516,12 +417,7 @@ fn check_any(text: &str) -> Result<(), TestCaseError> {
             prop_assert_eq!(parse(&canonical).unwrap(), rule);
         }
         Err(error) => {
-            let line = text
-                .split('\n')
-                .nth(error.line - 1)
-                .unwrap()
-                .chars()
-                .count();
+            let line = text.split('\n').nth(error.line - 1).unwrap().chars().count();
             prop_assert!(error.column >= 1 && error.column <= line + 1);
             prop_assert!(error.column + error.length <= line + 2);
             prop_assert_eq!(error.snippet("  ").lines().count(), 2);

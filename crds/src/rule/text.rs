@@ -69,19 +69,13 @@ fn join(parts: &[Expr], word: &str, out: &mut String) -> Result<(), TextError> {
 fn write_leaf(leaf: &Leaf, out: &mut String) -> Result<(), TextError> {
     let column = &leaf.column;
     if column.is_empty() || !column.chars().all(is_column_char) {
-        return Err(TextError::Column {
-            column: column.clone(),
-        });
+        return Err(TextError::Column { column: column.clone() });
     }
     out.push_str(column);
     out.push(' ');
     match &leaf.test {
-        Test::Text {
-            ignore_case: true, ..
-        } => {
-            return Err(TextError::IgnoreCase {
-                column: column.clone(),
-            });
+        Test::Text { ignore_case: true, .. } => {
+            return Err(TextError::IgnoreCase { column: column.clone() });
         }
         Test::Text { op, value, .. } => {
             out.push_str(op.as_str());
@@ -91,10 +85,7 @@ fn write_leaf(leaf: &Leaf, out: &mut String) -> Result<(), TextError> {
         Test::Number { op, value } => {
             let digits = value.to_string();
             if !digits.bytes().all(|b| b.is_ascii_digit()) {
-                return Err(TextError::Number {
-                    column: column.clone(),
-                    value: digits,
-                });
+                return Err(TextError::Number { column: column.clone(), value: digits });
             }
             out.push_str(op.as_str());
             out.push(' ');

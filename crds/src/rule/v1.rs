@@ -10,12 +10,7 @@ use super::{Expr, Leaf, MAX_DEPTH, NumberOp, Test, TextOp, parse};
 
 /// The `rule` of a v1 alert.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(
-    tag = "type",
-    content = "config",
-    rename_all = "lowercase",
-    deny_unknown_fields
-)]
+#[serde(tag = "type", content = "config", rename_all = "lowercase", deny_unknown_fields)]
 pub enum RuleDocument {
     /// One comparison.
     Column(ColumnRule),
@@ -73,9 +68,9 @@ impl<'de> Deserialize<'de> for Composite {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Json::deserialize(deserializer)? {
             Json::String(text) => Ok(Self::Text(text)),
-            other => serde_json::from_value(other)
-                .map(Self::Tree)
-                .map_err(serde::de::Error::custom),
+            other => {
+                serde_json::from_value(other).map(Self::Tree).map_err(serde::de::Error::custom)
+            }
         }
     }
 }
@@ -141,9 +136,9 @@ fn convert(tree: Tree, nesting: usize) -> Result<Expr, String> {
     match tree {
         Tree::And(trees) => branches("and", trees).map(Expr::all),
         Tree::Or(trees) => branches("or", trees).map(Expr::any),
-        Tree::Not(inner) => convert(*inner, nesting + 1)
-            .map(Expr::negate)
-            .map_err(|error| format!("not.{error}")),
+        Tree::Not(inner) => {
+            convert(*inner, nesting + 1).map(Expr::negate).map_err(|error| format!("not.{error}"))
+        }
         Tree::Numeric(rule) => no_repeats(&rule)
             .and_then(|()| leaf(rule, Some(Kind::Number)))
             .map_err(|error| format!("numeric.{error}")),
@@ -180,20 +175,16 @@ fn leaf(rule: ColumnRule, kind: Option<Kind>) -> Result<Expr, String> {
         Scalar::Number(_) if rule.ignore_case == Some(true) => {
             return Err("ignoreCase: a number has no case; remove it".to_owned());
         }
-        Scalar::Number(number) => Test::Number {
-            op: number_op(rule.operator.as_deref())?,
-            value: number.into(),
-        },
+        Scalar::Number(number) => {
+            Test::Number { op: number_op(rule.operator.as_deref())?, value: number.into() }
+        }
         Scalar::Text(value) => Test::Text {
             op: text_op(rule.operator.as_deref())?,
             value,
             ignore_case: rule.ignore_case.unwrap_or(false),
         },
     };
-    Ok(Expr::Leaf(Leaf {
-        column: rule.column,
-        test,
-    }))
+    Ok(Expr::Leaf(Leaf { column: rule.column, test }))
 }
 
 fn number_op(name: Option<&str>) -> Result<NumberOp, String> {
@@ -262,23 +253,15 @@ mod tests {
             {"and": [{"not": {"numeric": {"column": "n", "operator": "lessThanEquals", "value": 5}}},
                      {"or": [{"string": {"column": "b", "value": "v"}}, {"numeric": {"column": "c", "value": 1}}]}]},
         ]}});
-        assert_eq!(
-            text(tree),
-            r#"a ~ "^x" and !(n <= 5) and (b =% "v" or c = 1)"#
-        );
+        assert_eq!(text(tree), r#"a ~ "^x" and !(n <= 5) and (b =% "v" or c = 1)"#);
     }
 
     #[test]
     fn column_rules() {
         let rule = |config: Json| json!({"type": "column", "config": config});
+        assert_eq!(text(rule(json!({"column": "a", "value": "x"}))), "a =% \"x\"");
         assert_eq!(
-            text(rule(json!({"column": "a", "value": "x"}))),
-            "a =% \"x\""
-        );
-        assert_eq!(
-            text(rule(
-                json!({"column": "a", "operator": "greaterThan", "value": 3, "repeats": 1})
-            )),
+            text(rule(json!({"column": "a", "operator": "greaterThan", "value": 3, "repeats": 1}))),
             "a > 3"
         );
         let loose = expr(rule(
@@ -314,10 +297,7 @@ mod tests {
             ),
             "config.and[1].string.value: must be a text in quotes"
         );
-        assert_eq!(
-            tree(json!({"or": []})),
-            "config.or: needs at least one rule"
-        );
+        assert_eq!(tree(json!({"or": []})), "config.or: needs at least one rule");
         assert_eq!(
             tree(json!("a =~ \"x\"")),
             "config: column 3: expected one of = != =% !% ~ < <= > >=, found \"=~\"; a regular expression is ~\n   a =~ \"x\"\n     ^^"

@@ -59,7 +59,7 @@ pub fn judge(
         if document.suspended {
             report.notes.push(format!("{} is suspended: nothing of it runs", document.title()));
         }
-        let hooks = hooks(documents, document, node, prefer, &*kernel, &mut report.problems);
+        let hooks = hooks(documents, document, node, prefer, &*kernel, &mut report);
         let alerts = alerts(documents, document, &mut report.problems);
         let (file, title) = (document.file.clone(), document.title());
         report.documents.push(DocumentView { file, title, hooks, alerts });
@@ -98,17 +98,19 @@ fn hooks(
     node: &Node,
     prefer: Preference,
     kernel: &dyn KernelFacts,
-    problems: &mut Vec<Problem>,
+    report: &mut Report,
 ) -> Vec<HookView> {
     let Some(policy) = &document.policy else { return Vec::new() };
     let planned = planner::plan(policy, &node.capabilities(), prefer, kernel);
-    let refusals = planned.iter().filter_map(|hook| match &hook.outcome {
-        Outcome::Refuse(refusal) => Some(refusal),
-        _ => None,
-    });
-    problems.extend(
-        refusals.map(|refusal| documents.problem(document, &refusal.path, refusal.message.clone())),
-    );
+    for hook in &planned {
+        let Outcome::Refuse(refusal) = &hook.outcome else { continue };
+        let problem = documents.problem(document, &refusal.path, refusal.message.clone());
+        if refusal.reason == planner::BACKEND_UNAVAILABLE {
+            report.unserved.push((document.title(), problem));
+        } else {
+            report.problems.push(problem);
+        }
+    }
     let described = policy.hooks.iter().map(hook_text::describe);
     planned
         .into_iter()

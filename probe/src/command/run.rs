@@ -96,8 +96,13 @@ pub fn run(args: RunArgs) -> Result<String, RunError> {
     };
     let prefer = preference(args.backend);
     let report = judge(&documents, &node, prefer)?;
-    if report.is_refused() {
+    if !report.problems.is_empty() {
         return Err(RunError::Refused(Box::new(report)));
+    }
+    for (title, problem) in &report.unserved {
+        let (field, message) = (&problem.path, &problem.message);
+        tracing::warn!(document = title, field, "This node cannot load the policy: {message}");
+        tracing::warn!(document = title, "Exec and exit events, and the alerts on them, go on");
     }
     let name = node_name(
         args.node_name.clone(),
@@ -127,7 +132,7 @@ pub fn run(args: RunArgs) -> Result<String, RunError> {
     )?;
     // From here on somebody reads the rings, so a long load of many hooks loses nothing.
     let mut watches = Watches::new(policies, args.files.clone(), node, prefer);
-    watches.load(&documents)?;
+    watches.load(&documents, &report)?;
     tracing::info!(node = name, documents = documents.all.len(), processes, "Watching");
     let ready = args.ready_file.map(ReadyFile::create).transpose()?;
     runtime.block_on(until_stopped(ended, &mut watches))?;

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use super::check::judge;
 use super::documents::Documents;
 use super::run::RunError;
+use crate::check::Report;
 use crate::check::node::Node;
 use crate::planner::Preference;
 use crate::policy::PolicySet;
+use securitywatch_api::document::Document;
 use securitywatch_api::policy::Policy;
 
 /// The loaded policies with the files they came from.
@@ -26,14 +28,14 @@ impl Watches {
         Self { set, files, node, prefer, known: HashMap::new() }
     }
 
-    /// Loads every policy, in the order of the documents, which is that of the outputs.
+    /// Loads every policy that this node can serve, in the order of the documents, which is that of the outputs.
     ///
     /// # Errors
     /// The first policy that the kernel does not take.
-    pub(super) fn load(&mut self, documents: &Documents) -> Result<(), RunError> {
+    pub(super) fn load(&mut self, documents: &Documents, report: &Report) -> Result<(), RunError> {
         for (watch, document) in documents.all.iter().enumerate() {
             let title = document.title();
-            let policy = document.policy.clone().filter(|_| !document.suspended);
+            let policy = wanted(document, report);
             if let Some(policy) = &policy {
                 self.set
                     .apply(&title, policy, watch)
@@ -56,8 +58,8 @@ impl Watches {
                 return;
             }
         };
-        match judge(&documents, &self.node, self.prefer) {
-            Ok(report) if !report.is_refused() => {}
+        let report = match judge(&documents, &self.node, self.prefer) {
+            Ok(report) if report.problems.is_empty() => report,
             Ok(report) => {
                 for problem in &report.problems {
                     tracing::error!(%problem, "The files are not loaded again");
@@ -68,10 +70,10 @@ impl Watches {
                 tracing::error!(%error, "The files are not loaded again");
                 return;
             }
-        }
+        };
         for document in &documents.all {
             let title = document.title();
-            let wanted = document.policy.clone().filter(|_| !document.suspended);
+            let wanted = wanted(document, &report);
             let Some((watch, loaded)) = self.known.get_mut(&title) else {
                 tracing::warn!(
                     document = title,
@@ -105,4 +107,9 @@ impl Watches {
             }
         }
     }
+}
+
+/// The policy that is to run of a document.
+fn wanted(document: &Document, report: &Report) -> Option<Policy> {
+    document.policy.clone().filter(|_| !document.suspended && report.is_served(&document.title()))
 }

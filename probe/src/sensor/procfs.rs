@@ -79,7 +79,7 @@ fn link(path: PathBuf) -> Vec<u8> {
     fs::read_link(path).map(|target| target.as_os_str().as_bytes().to_vec()).unwrap_or_default()
 }
 
-/// Number `n` (from 0) of a line such as `Uid:	0	0	0	0`; Uid's second is the effective one.
+/// Number `n` (from 0) of a line such as `Uid: 0 0 0 0`; Uid's second is the effective one.
 fn status_field(status: &str, name: &str, n: usize) -> Option<u32> {
     status
         .lines()
@@ -90,7 +90,7 @@ fn status_field(status: &str, name: &str, n: usize) -> Option<u32> {
         .ok()
 }
 
-/// `NSpid:	4711	1`: the last number is the pid in the innermost namespace.
+/// `NSpid: 4711 1`: the last number is the pid in the innermost namespace.
 fn is_namespace_init(status: &str) -> bool {
     let Some(pids) = status.lines().find_map(|line| line.strip_prefix("NSpid:")) else {
         return false;
