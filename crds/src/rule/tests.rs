@@ -357,11 +357,11 @@ fn sql() {
         ),
         (
             r#"a ~ "^/etc/(passwd|shadow)$""#,
-            r#"regexp_like("a", '^/etc/(passwd|shadow)$')"#,
+            r#"regexp_like("a", '()^/etc/(passwd|shadow)$')"#,
         ),
         (
             r#"!(a = "x" or n >= 3) and b = "y""#,
-            r#"(NOT ("a" = 'x' OR "n" >= 3) AND "a" IS NOT NULL AND "n" IS NOT NULL) AND "b" = 'y'"#,
+            r#""b" = 'y' AND (NOT ("a" = 'x' OR "n" >= 3) AND "a" IS NOT NULL AND "n" IS NOT NULL)"#,
         ),
     ] {
         assert_eq!(parse(rule).unwrap().to_sql(), sql, "{rule}");
