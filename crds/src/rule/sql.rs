@@ -7,6 +7,11 @@ use super::{Expr, Leaf, Test, TextOp};
 /// walks it on its stack; groups keep a list of words shallow.
 const GROUP: usize = 16;
 
+/// An empty group before each expression. The engine would turn simple expressions into `LIKE` and `=`, and
+/// gets some of them wrong: a backslash becomes an escape, the flag `i` is lost on `^word$`, and
+/// `NOT regexp_like(c, '.*')` finds the empty text. What starts with a group it leaves alone.
+const AS_IT_STANDS: &str = "()";
+
 impl Expr {
     /// The rule as an SQL condition. Identifiers are quoted, because the engine folds bare ones to lower
     /// case; the value of `=%` goes to `strpos`, which knows no wildcards to escape.
@@ -34,7 +39,7 @@ fn write(expr: &Expr, out: &mut String) {
             out.push(')');
             for column in inner.columns() {
                 out.push_str(" AND ");
-                push_identifier(column, out);
+                out.push_str(&identifier(column));
                 out.push_str(" IS NOT NULL");
             }
         }
@@ -42,48 +47,55 @@ fn write(expr: &Expr, out: &mut String) {
     }
 }
 
+/// Comparisons first. Of `a OR b OR c` the engine makes `(a OR b) OR c`: the first branch lies deepest,
+/// so a nested one there would add its depth to that of the whole chain.
 fn join(parts: &[Expr], word: &str, empty: &str, out: &mut String) {
     if parts.is_empty() {
         out.push_str(empty);
     }
-    if parts.len() > GROUP {
-        let size = parts.len().div_ceil(GROUP).max(GROUP);
-        for (index, group) in parts.chunks(size).enumerate() {
-            out.push_str(if index > 0 { word } else { "" });
-            out.push('(');
-            join(group, word, empty, out);
-            out.push(')');
+    let mut leaves = Vec::new();
+    let mut nested: Vec<&Expr> = Vec::new();
+    for part in parts {
+        match part {
+            Expr::Leaf(leaf) => leaves.push(leaf),
+            other => nested.push(other),
         }
-        return;
     }
-    for (index, part) in parts.iter().enumerate() {
+    nested.sort_by_key(|part| part.depth());
+    join_groups(&leaves, word, out, &|leaf, out| write_leaf(leaf, out));
+    if !leaves.is_empty() && !nested.is_empty() {
+        out.push_str(word);
+    }
+    join_groups(&nested, word, out, &|part, out| {
+        out.push('(');
+        write(part, out);
+        out.push(')');
+    });
+}
+
+fn join_groups<T>(items: &[&T], word: &str, out: &mut String, write: &dyn Fn(&T, &mut String)) {
+    let size = items.len().div_ceil(GROUP).max(GROUP);
+    let grouped = items.len() > GROUP;
+    for (index, group) in items.chunks(size).enumerate() {
         out.push_str(if index > 0 { word } else { "" });
-        if matches!(part, Expr::Leaf(_)) {
-            write(part, out);
-        } else {
-            out.push('(');
-            write(part, out);
-            out.push(')');
+        out.push_str(if grouped { "(" } else { "" });
+        for (index, item) in group.iter().enumerate() {
+            out.push_str(if index > 0 { word } else { "" });
+            write(item, out);
         }
+        out.push_str(if grouped { ")" } else { "" });
     }
 }
 
 fn write_leaf(leaf: &Leaf, out: &mut String) {
     match &leaf.test {
         Test::Number { op, value } => {
-            push_identifier(&leaf.column, out);
+            let column = identifier(&leaf.column);
             let op = match op.as_str() {
                 "!=" => "<>",
                 same => same,
             };
-            out.push_str(&format!(" {op} {value}"));
-        }
-        Test::Text { op: TextOp::Regex, value, ignore_case } => {
-            out.push_str("regexp_like(");
-            push_identifier(&leaf.column, out);
-            out.push_str(", ");
-            push_literal(value, out);
-            out.push_str(if *ignore_case { ", 'i')" } else { ")" });
+            out.push_str(&format!("{column} {op} {value}"));
         }
         Test::Text { op, value, ignore_case } => {
             write_text_test(&leaf.column, *op, value, *ignore_case, out)
@@ -92,14 +104,13 @@ fn write_leaf(leaf: &Leaf, out: &mut String) {
 }
 
 fn write_text_test(column: &str, op: TextOp, value: &str, ignore_case: bool, out: &mut String) {
-    let mut left = String::new();
-    push_identifier(column, &mut left);
-    let mut right = String::new();
-    push_literal(value, &mut right);
-    if ignore_case {
-        left = format!("lower({left})");
-        right = format!("lower({right})");
-    }
+    let column = identifier(column);
+    let (left, right) = match (op, ignore_case) {
+        (TextOp::Regex, false) => (column, literal(&format!("{AS_IT_STANDS}{value}"))),
+        (TextOp::Regex, true) => (column, literal(&format!("{AS_IT_STANDS}(?i){value}"))),
+        (_, false) => (column, literal(value)),
+        (_, true) => (format!("lower({column})"), format!("lower({})", literal(value))),
+    };
     out.push_str(&match op {
         TextOp::Equal => format!("{left} = {right}"),
         TextOp::NotEqual => format!("{left} <> {right}"),
@@ -109,15 +120,11 @@ fn write_text_test(column: &str, op: TextOp, value: &str, ignore_case: bool, out
     });
 }
 
-fn push_identifier(name: &str, out: &mut String) {
-    out.push('"');
-    out.push_str(&name.replace('"', "\"\""));
-    out.push('"');
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The dialect takes a backslash as it stands; only the quote is doubled.
-fn push_literal(value: &str, out: &mut String) {
-    out.push('\'');
-    out.push_str(&value.replace('\'', "''"));
-    out.push('\'');
+fn literal(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "''"))
 }

@@ -278,10 +278,10 @@ fn sql() {
         (r#"a = "it's""#, r#""a" = 'it''s'"#),
         (r#"a != "x" and n != 5"#, r#""a" <> 'x' AND "n" <> 5"#),
         (r#"a =% "50%_\\" or a !% "y""#, r#"strpos("a", '50%_\') > 0 OR strpos("a", 'y') = 0"#),
-        (r#"a ~ "^/etc/(passwd|shadow)$""#, r#"regexp_like("a", '^/etc/(passwd|shadow)$')"#),
+        (r#"a ~ "^/etc/(passwd|shadow)$""#, r#"regexp_like("a", '()^/etc/(passwd|shadow)$')"#),
         (
             r#"!(a = "x" or n >= 3) and b = "y""#,
-            r#"(NOT ("a" = 'x' OR "n" >= 3) AND "a" IS NOT NULL AND "n" IS NOT NULL) AND "b" = 'y'"#,
+            r#""b" = 'y' AND (NOT ("a" = 'x' OR "n" >= 3) AND "a" IS NOT NULL AND "n" IS NOT NULL)"#,
         ),
     ] {
         assert_eq!(parse(rule).unwrap().to_sql(), sql, "{rule}");
