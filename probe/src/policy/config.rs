@@ -117,6 +117,10 @@ pub fn compile(hook: &Hook) -> HookConfig {
     let mut keys = Keys { next: 1, texts: Vec::new(), addrs: Vec::new() };
     for (slot, selector) in rodata.selectors.iter_mut().zip(&hook.selectors) {
         *slot = compile_selector(selector, &mut keys);
+        if hook.returns.is_some() && selector.return_action == Action::default() {
+            // As in Tetragon: without actions of its own, the return repeats those of the call.
+            slot.ret_action = slot.action;
+        }
     }
     config.texts = keys.texts;
     config.addrs = keys.addrs;
