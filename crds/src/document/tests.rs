@@ -470,7 +470,8 @@ fn a_field_is_found_again_in_the_text() {
 
     let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: a}\nspec:\n  kprobes:\n  - call: tcp_connect\n    syscall: false\n---\napiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: b}\nspec:\n  kprobes: [{call: tcp_close, syscall: false}]\n";
     let documents = load("a.yaml", text).unwrap();
-    let call = crate::field::FieldPath::root().field("spec").field("kprobes").index(0).field("call");
+    let call =
+        crate::field::FieldPath::root().field("spec").field("kprobes").index(0).field("call");
     let places: Vec<_> = documents.iter().map(|document| locate(text, document, &call)).collect();
     assert_eq!(places, [Position { line: 6, column: 11 }, Position { line: 13, column: 20 }]);
     assert_eq!(locate("", &documents[1], &call), documents[1].position);
