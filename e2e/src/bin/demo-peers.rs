@@ -1,0 +1,60 @@
+//! What a guest of the demo finds around it, in one quiet process: `--relay LISTEN TO` passes connections on, as a
+//! cluster's Service does; `--web LISTEN` is the page somewhere in the Internet that should not be fetched.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::thread;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [relay, from, to, web, page] = arguments.as_slice() else { return usage() };
+    if (relay.as_str(), web.as_str()) != ("--relay", "--web") {
+        return usage();
+    }
+    let (relay, page) = match (TcpListener::bind(from), TcpListener::bind(page)) {
+        (Ok(relay), Ok(page)) => (relay, page),
+        (Err(error), _) | (_, Err(error)) => {
+            eprintln!("demo-peers: cannot listen: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("peers ready");
+    thread::spawn(move || page.incoming().flatten().for_each(|connection| serve(&connection)));
+    for connection in relay.incoming().flatten() {
+        let to = to.clone();
+        thread::spawn(move || {
+            if let Err(error) = pass_on(&connection, &to) {
+                eprintln!("demo-peers: {to}: {error}");
+            }
+        });
+    }
+    ExitCode::SUCCESS
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: demo-peers --relay LISTEN TO --web LISTEN");
+    ExitCode::from(2)
+}
+
+fn serve(mut connection: &TcpStream) {
+    let mut request = [0; 4096];
+    let _ = connection.read(&mut request);
+    let _ = connection.write_all(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nhello\n",
+    );
+}
+
+fn pass_on(near: &TcpStream, to: &str) -> std::io::Result<()> {
+    let far = TcpStream::connect(to)?;
+    let (near_in, far_out) = (near.try_clone()?, far.try_clone()?);
+    let there = thread::spawn(move || copy(near_in, far_out));
+    copy(far, near.try_clone()?);
+    let _ = there.join();
+    Ok(())
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream) {
+    let _ = std::io::copy(&mut from, &mut to);
+    let _ = to.shutdown(Shutdown::Write);
+}
