@@ -55,7 +55,7 @@ pub(super) fn namespace(inode: u64) -> Option<&'static str> {
 }
 
 /// A port that the kernel chose.
-pub(super) fn source_port(port: u64) -> Option<&'static str> {
+pub(super) fn chosen_port(port: u64) -> Option<&'static str> {
     (FIRST_EPHEMERAL_PORT..=u64::from(u16::MAX)).contains(&port).then_some("<ephemeral port>")
 }
 
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn only_chosen_ports_and_new_namespaces_are_masked() {
-        assert_eq!((source_port(9999), source_port(40704)), (None, Some("<ephemeral port>")));
+        assert_eq!((chosen_port(9999), chosen_port(40704)), (None, Some("<ephemeral port>")));
         assert_eq!(
             (namespace(4_026_531_837), namespace(4_026_532_200)),
             (None, Some("<namespace>"))

@@ -276,7 +276,8 @@ fn mask_value(value: &mut Value, key: &str, names: &BTreeMap<String, Name>) {
         }
         Value::Number(number) => {
             let mask = match key {
-                "sport" => mask::source_port,
+                // The peer's chosen port is the destination where a server's socket is shown.
+                "sport" | "dport" => mask::chosen_port,
                 "inum" => mask::namespace,
                 _ => return,
             };
