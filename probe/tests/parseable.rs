@@ -1,8 +1,9 @@
 //! Shipping to a whole Parseable: what goes in comes out of its query, event by event and with the types the rules need.
 //!
-//! Runs against a real server when PARSEABLE_URL, PARSEABLE_USERNAME and PARSEABLE_PASSWORD are set.
+//! Runs against the stand-in, which answers as a real server was recorded to, and against a real server when PARSEABLE_URL, PARSEABLE_USERNAME and PARSEABLE_PASSWORD are set.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use parseable_standin::{Fault, Standin};
 use securitywatch_probe::alert::NotifySettings;
 use securitywatch_probe::encode::flatten::{ColumnType, SEED_EVENT_TYPE, columns};
 use securitywatch_probe::event::{
@@ -14,7 +15,7 @@ use securitywatch_probe::output::{OutputConfig, Outputs, Summary, WatchOutput, o
 use securitywatch_probe::secrets::Secrets;
 use securitywatch_probe::ship::{Credentials, ShipSettings, Target};
 use serde_json::{Value as Json, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
@@ -288,6 +289,53 @@ async fn goes_in_and_comes_out(server: &Server, stream: &str) {
         ))
         .await;
     assert_eq!(seeds[0]["n"].as_f64(), Some(3.0), "seeded once");
+}
+
+async fn standin() -> (Standin, Server) {
+    let config = parseable_standin::Config::default();
+    let (username, password) =
+        (config.credentials.username.clone(), config.credentials.password.clone());
+    let standin = Standin::start(config).await.unwrap();
+    let server = Server::new(standin.url.clone(), username, password);
+    (standin, server)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_standin_keeps_every_event() {
+    let (_standin, server) = standin().await;
+    goes_in_and_comes_out(&server, "demo").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_of_the_standin_lose_nothing() {
+    let (standin, server) = standin().await;
+    // The stream is there and seeded, so that every fault below meets events.
+    ship(&server, "faults", events(1)).await;
+    for fault in [
+        Fault::Status(503, "over-utilized".into()),
+        Fault::Reset,
+        Fault::Close,
+        Fault::DropMidBody,
+        Fault::StoreThenClose,
+    ] {
+        let before = standin.rows("faults").len();
+        standin.faults().next_ingests(2, fault.clone());
+        let summary = ship(&server, "faults", events(50)).await;
+        assert_eq!(
+            (summary.streams[0].delivered, standin.faults().remaining()),
+            (200, 0),
+            "{fault:?}: {summary}"
+        );
+        let rows = standin.rows("faults").split_off(before);
+        let ids: HashSet<_> = rows.iter().map(|r| r["event_id"].to_string()).collect();
+        assert_eq!(ids.len(), 200, "{fault:?}");
+        // What was stored and not acknowledged is stored again: at least once, told apart by event_id.
+        assert!(
+            rows.len() == 200 || matches!(fault, Fault::StoreThenClose),
+            "{fault:?}: {}",
+            rows.len()
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
