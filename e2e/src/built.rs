@@ -9,45 +9,43 @@ use thiserror::Error;
 pub enum BuildError {
     #[error("cannot run cargo: {0}")]
     Cargo(#[source] std::io::Error),
-    #[error("cargo build -p {package} failed")]
-    Failed { package: String },
-    #[error("cargo built no program {program}")]
+    #[error("cargo build --workspace --bins failed")]
+    Failed,
+    #[error("there is no program {program}: run cargo build --workspace --bins")]
     NoProgram { program: String },
 }
 
-/// Builds `program` of `package` and says where it is.
+/// Set by whoever has just built the workspace: programs are taken as they are.
+const BUILT: &str = "SECURITYWATCH_BUILT";
+
+/// Builds the workspace's programs and says where `program` is.
 ///
-/// A guest must never run yesterday's probe, so this asks cargo even where the file exists.
+/// A guest must never run yesterday's probe, so this asks cargo even where the file exists. It asks for all programs
+/// at once: for one alone cargo would choose other features for the shared dependencies and build those again.
 ///
 /// # Errors
-/// It does not build.
-pub fn program(package: &str, program: &str) -> Result<PathBuf, BuildError> {
+/// They do not build, or there is no such program.
+pub fn program(program: &str) -> Result<PathBuf, BuildError> {
+    if std::env::var_os(BUILT).is_none() {
+        build()?;
+    }
+    let here = std::env::current_exe().map_err(BuildError::Cargo)?;
+    // Tests are in a folder below the programs.
+    here.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+        .ok_or_else(|| BuildError::NoProgram { program: program.to_owned() })
+}
+
+fn build() -> Result<(), BuildError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args([
-        "build",
-        "--quiet",
-        "--package",
-        package,
-        "--bin",
-        program,
-        "--message-format=json-render-diagnostics",
-    ]);
+    command.args(["build", "--quiet", "--workspace", "--bins"]);
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    let output = command
-        .current_dir(crate::guest::repository())
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .map_err(BuildError::Cargo)?;
-    if !output.status.success() {
-        return Err(BuildError::Failed { package: package.to_owned() });
-    }
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == program)
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .ok_or_else(|| BuildError::NoProgram { program: program.to_owned() })
+    let built = command.current_dir(crate::guest::repository()).status();
+    if built.map_err(BuildError::Cargo)?.success() { Ok(()) } else { Err(BuildError::Failed) }
 }

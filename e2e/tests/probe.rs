@@ -12,8 +12,7 @@ use securitywatch_e2e::built;
 use securitywatch_e2e::guest::{Guest, Kernel, Outcome, Rootfs};
 use serde_json::Value;
 
-static PROBE: LazyLock<PathBuf> =
-    LazyLock::new(|| built::program("securitywatch-probe", "securitywatch-probe").unwrap());
+static PROBE: LazyLock<PathBuf> = LazyLock::new(|| built::program("securitywatch-probe").unwrap());
 
 /// Words for the scripts: `start OPTIONS` until every hook is attached, `stop`, `said TEXT` until the log has it.
 const WORDS: &str = r#"

@@ -1,13 +1,20 @@
 //! What a guest of the demo finds around it, in one quiet process: `--relay LISTEN TO` passes connections on, as a
-//! cluster's Service does; `--web LISTEN` is the page somewhere in the Internet that should not be fetched.
+//! cluster's Service does; `--web LISTEN` is the page somewhere in the Internet that should not be fetched. With
+//! `--wait FILE` it waits for a file instead, which a shell cannot without starting a process each time it looks.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::thread;
+use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [wait, file] = arguments.as_slice()
+        && wait == "--wait"
+    {
+        return await_file(file);
+    }
     let [relay, from, to, web, page] = arguments.as_slice() else { return usage() };
     if (relay.as_str(), web.as_str()) != ("--relay", "--web") {
         return usage();
@@ -32,8 +39,23 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Longer than a probe needs to attach under emulation on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn await_file(file: &str) -> ExitCode {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if std::path::Path::new(file).exists() {
+            return ExitCode::SUCCESS;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    eprintln!("demo-peers: {file} did not appear");
+    ExitCode::FAILURE
+}
+
 fn usage() -> ExitCode {
-    eprintln!("usage: demo-peers --relay LISTEN TO --web LISTEN");
+    eprintln!("usage: demo-peers --relay LISTEN TO --web LISTEN | --wait FILE");
     ExitCode::from(2)
 }
 

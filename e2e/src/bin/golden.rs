@@ -48,7 +48,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
     let trigger = cases::trigger(&folder)?;
     let probe = match &arguments.probe {
         Some(probe) => probe.clone(),
-        None => built::program("securitywatch-probe", "securitywatch-probe")?,
+        None => built::program("securitywatch-probe")?,
     };
     let guests_at_once = arguments
         .guests

@@ -76,9 +76,9 @@ impl Programs {
     fn build() -> Result<Self, Error> {
         println!("Building what is not built yet; from nothing this takes some minutes.");
         Ok(Self {
-            probe: built::program("securitywatch-probe", "securitywatch-probe")?,
-            peers: built::program("securitywatch-e2e", "demo-peers")?,
-            standin: built::program("parseable-standin", "parseable-standin")?,
+            probe: built::program("securitywatch-probe")?,
+            peers: built::program("demo-peers")?,
+            standin: built::program("parseable-standin")?,
         })
     }
 }
@@ -122,7 +122,7 @@ until grep -q ready /t/peers 2>/dev/null; do sleep 0.1; done
 /t/securitywatch-probe run -f /t/egress.yaml -f /t/sensitive-files.yaml --secrets /t/secrets \\
   --event-log /out/events.jsonl --ready-file /t/ready 2> /out/probe.err &
 probe=$!
-until [ -e /t/ready ] || ! kill -0 $probe 2>/dev/null; do sleep 0.2; done
+/t/demo-peers --wait /t/ready
 wget -q -O /dev/null http://{PAGE}/
 curl -s -o /dev/null http://{PAGE}/
 cat /etc/passwd > /dev/null
