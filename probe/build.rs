@@ -46,7 +46,8 @@ fn arguments() -> Vec<OsString> {
             "aarch64" => "arm64",
             other => panic!("no BPF register layout for {other}"),
         };
-    // v3: atomics that return the old value, which the slot claim needs; every kernel with 5.12 has them.
+    // v3: 32-bit jumps, which every kernel from 5.10 on has, and atomics that return the old value, which only
+    // the trampolines use.
     [
         "-mcpu=v3",
         "-Wall",

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* Front end: kprobe and kretprobe, for kernels without trampolines. */
+#define SLOTS_WITHOUT_PREEMPTION
 #include "generic.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

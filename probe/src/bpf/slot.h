@@ -47,6 +47,25 @@ struct {
 	__type(value, struct slot);
 } slots SEC(".maps");
 
+/*
+ * A kprobe cannot be preempted: what comes between its look and its store is an interrupt, whose calls have
+ * let go of their slots when it returns. So plain accesses do, and kernels before 5.12, which know no atomics
+ * that return a value, can run it. Trampolines can be preempted, and need them.
+ */
+static __always_inline bool slot_take(struct slot *s)
+{
+#ifdef SLOTS_WITHOUT_PREEMPTION
+	volatile u32 *claimed = &s->claimed;
+
+	if (*claimed)
+		return false;
+	*claimed = 1;
+	return true;
+#else
+	return __sync_val_compare_and_swap(&s->claimed, 0, 1) == 0;
+#endif
+}
+
 static __always_inline struct slot *slot_claim(void)
 {
 	for (u32 i = 0; i < CALL_SLOTS; i++) {
@@ -55,10 +74,8 @@ static __always_inline struct slot *slot_claim(void)
 
 		if (!s)
 			return NULL;
-		if (__sync_val_compare_and_swap(&s->claimed, 0, 1) == 0) {
+		if (slot_take(s)) {
 			s->number = i;
-			s->used = 0;
-			s->have = 0;
 			return s;
 		}
 	}
@@ -68,7 +85,11 @@ static __always_inline struct slot *slot_claim(void)
 
 static __always_inline void slot_release(struct slot *s)
 {
+#ifdef SLOTS_WITHOUT_PREEMPTION
+	*(volatile u32 *)&s->claimed = 0;
+#else
 	__sync_lock_test_and_set(&s->claimed, 0);
+#endif
 }
 
 #endif
