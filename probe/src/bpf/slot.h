@@ -34,7 +34,6 @@ struct slot {
 	u32 have;		   /* bit n: argument n is in the payload */
 	u32 text_len[MAX_ARGS + 1];
 	struct text_key key;	   /* of reversed and binary lookups */
-	char key_slack[MAX_PATH];
 	struct shapes shapes;
 	struct record_call rec;
 	char payload[PAYLOAD_ROOM];
