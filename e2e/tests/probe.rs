@@ -42,9 +42,9 @@ spec:
     args: [{index: 0, type: sock}]
     selectors:
     - matchArgs: [{index: 0, operator: DPort, values: ["9"]}]
-  - call: sys_symlinkat
+  - call: sys_symlink
     syscall: true
-    args: [{index: 0, type: string}, {index: 2, type: string}]
+    args: [{index: 0, type: string}, {index: 1, type: string}]
 "#;
 
 fn guest(kernel: Kernel, script: &str) -> Guest {
@@ -105,10 +105,10 @@ fn capabilities_are_those_of_the_kernel() {
 fn both_backends_see_the_same() {
     let script = "
         start -f /watched.yaml --backend $BACKEND
-        cat /etc/passwd > /dev/null
-        nc -w 1 127.0.0.1 9 < /dev/null 2> /dev/null
-        ln -s /target /tmp/link
-        sh -c 'exit 5'
+        /bin/cat /etc/passwd > /dev/null
+        /bin/nc -w 1 127.0.0.1 9 < /dev/null 2> /dev/null
+        /bin/ln -s /target /tmp/link
+        /bin/sh -c 'exit 5'
         stop
     ";
     for kernel in Kernel::ALL {
@@ -161,8 +161,8 @@ spec:
     let script = "
         echo secret > /secret; echo free > /free
         start -f /deadly.yaml --backend $BACKEND
-        cat /secret > /out/read; echo $? > /out/secret.code
-        cat /free > /out/free; echo $? > /out/free.code
+        /bin/cat /secret > /out/read; echo $? > /out/secret.code
+        /bin/cat /free > /out/free; echo $? > /out/free.code
         stop
     ";
     for kernel in Kernel::ALL {
@@ -199,7 +199,7 @@ fn a_policy_changes_and_goes_while_the_probe_runs_and_a_bad_one_changes_nothing(
     let bad = FILE_AND_TCP.replace("operator: Equal", "operator: Sounds");
     let script = "
         echo 1 > /one; echo 2 > /two; cp /policy.one /policy.yaml
-        read_both() { cat /one /two $1 > /dev/null; }
+        read_both() { /bin/cat /one /two $1 > /dev/null; }
         start -f /policy.yaml
         read_both -u
         cp /policy.bad /policy.yaml; kill -HUP $PROBE; said 'not loaded again'
@@ -244,10 +244,10 @@ fn without_rights_or_btf_one_message_says_what_to_do() {
     let mut guest = guest(Kernel::V6_1, script);
     guest.rootfs = Rootfs::Golden;
     let outcome = run(&guest);
-    for (name, word) in [("user", "root"), ("btf", "BTF")] {
+    for (name, word) in [("user", "root"), ("btf", "CONFIG_DEBUG_INFO_BTF")] {
         let text = outcome.text(name);
         assert_eq!(outcome.text(&format!("{name}.code")), "1\n", "{text}");
-        assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(text.contains(word) && !text.contains("panicked"), "{text}");
+        assert!(text.contains(word) && text.lines().count() <= 3, "{text}");
+        assert!(!text.contains("panicked"), "{text}");
     }
 }

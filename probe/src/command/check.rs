@@ -47,12 +47,23 @@ pub fn judge(
 ) -> Result<Report, KernelError> {
     let kernel = kernel(node, &documents.all)?;
     let mut report = Report { node: node.in_short(), ..Report::default() };
-    if let Support::No { reason } = &node.capabilities().lifecycle {
+    let capabilities = node.capabilities();
+    if let Support::No { reason } = &capabilities.lifecycle {
+        // Without type information every load fails with an error number that names nothing.
+        let message = match &capabilities.btf {
+            Support::No { reason: no_btf } => format!(
+                "the probe cannot run here: it needs the kernel's type information (BTF): {no_btf}; boot a \
+                 kernel that has it, as every distribution's since 2021 does"
+            ),
+            Support::Yes => {
+                format!("the probe cannot run here: exec and exit are refused: {reason}")
+            }
+        };
         report.problems.push(Problem {
             file: report.node.clone(),
             position: None,
             path: String::new(),
-            message: format!("the probe cannot run here: exec and exit are refused: {reason}"),
+            message,
         });
     }
     for document in &documents.all {
