@@ -119,7 +119,7 @@ impl Sensor {
             losses.note(bytes);
             translator.record(bytes, emit);
         });
-        self.translator.cache.expire(boot_now());
+        self.translator.end_batch(boot_now());
         handled
     }
 
@@ -165,6 +165,11 @@ impl Translator {
         {
             self.hooks.clone_from(&table);
         }
+    }
+
+    /// Forgets the processes that ended long enough before `now` (boot time, ns).
+    pub fn end_batch(&mut self, now: u64) {
+        self.cache.expire(now);
     }
 
     /// One record, in time order.
