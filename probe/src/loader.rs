@@ -24,8 +24,11 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// For a node with this much memory: rings of 1/1024 and 1/512 of it within 1 to 8 and 2 to 32 MiB,
+    /// For a node with this much memory: rings of 1/1024 and 1/512 of it within 1 to 4 and 2 to 8 MiB,
     /// 32,768 processes and more from 32 GiB on.
+    ///
+    /// The reader empties the rings a hundred times a second, so these hold the bursts of 50 ms at half a million
+    /// events a second; larger ones would only be memory that each node shows as the probe's, twice.
     #[must_use]
     pub fn for_memory(bytes: u64) -> Self {
         let power = |share: u64, min: u64, max: u64| {
@@ -33,8 +36,8 @@ impl Sizes {
         };
         const MIB: u64 = 1 << 20;
         Self {
-            lifecycle_ring: power(bytes / 1024, MIB, 8 * MIB),
-            telemetry_ring: power(bytes / 512, 2 * MIB, 32 * MIB),
+            lifecycle_ring: power(bytes / 1024, MIB, 4 * MIB),
+            telemetry_ring: power(bytes / 512, 2 * MIB, 8 * MIB),
             processes: power(bytes / MIB, 32_768, 262_144),
         }
     }
