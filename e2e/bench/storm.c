@@ -5,10 +5,10 @@
  *   storm open COUNT FILE        open, read 64 bytes, close
  *   storm connect COUNT ADDRESS  socket, connect to port 9 (nothing listens), close
  *
- * Prints "storm OPERATION COUNT LOOP_NS LATE_NS MEDIAN_NS". LOOP_NS is the wall time of the loop, MEDIAN_NS
+ * Prints "storm OPERATION COUNT LOOP_NS LATE_NS MEDIAN_NS PROBE_NS". LOOP_NS is the wall time of the loop, MEDIAN_NS
  * that of the median exec, which a machine that does other work disturbs less (0 for the others). With PROBE_PID in the environment
- * LATE_NS is the CPU time that process used after the loop, until it came to rest: work that the loop caused and
- * did not wait for.
+ * PROBE_NS is the CPU time that process used during the loop, and LATE_NS after it, until it came to rest: work that
+ * the loop caused and did not wait for.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -136,7 +136,10 @@ int main(int argc, char **argv)
 	if (!each)
 		return 1;
 	memset(each, 1, (size_t)count * sizeof *each);
-	uint64_t start = now_ns(), last = start;
+	const char *probe = getenv("PROBE_PID");
+	if (!probe)
+		probe = "none";
+	uint64_t probe_start = cpu_ns(probe), start = now_ns(), last = start;
 	for (int n = 0; n < count; n++) {
 		int done = operation == 'e'   ? exec_one(what, n)
 			   : operation == 'o' ? open_one(what)
@@ -153,10 +156,9 @@ int main(int argc, char **argv)
 		}
 	}
 	uint64_t loop = last - start;
-	const char *probe = getenv("PROBE_PID");
-	uint64_t late = probe && *probe ? late_ns(probe) : 0;
+	uint64_t during = cpu_ns(probe) - probe_start, late = late_ns(probe);
 	qsort(each, (size_t)count, sizeof *each, ascending);
-	printf("storm %s %d %llu %llu %llu\n", argv[1], count, (unsigned long long)loop, (unsigned long long)late,
-	       (unsigned long long)(operation == 'e' ? each[count / 2] : 0));
+	printf("storm %s %d %llu %llu %llu %llu\n", argv[1], count, (unsigned long long)loop, (unsigned long long)late,
+	       (unsigned long long)(operation == 'e' ? each[count / 2] : 0), (unsigned long long)during);
 	return 0;
 }

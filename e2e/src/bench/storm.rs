@@ -69,17 +69,25 @@ pub struct Storm {
     pub late_us: f64,
     /// Wall time of the median exec; 0 for the other operations.
     pub median_us: f64,
+    /// CPU time of the probe during the loop; where there is one CPU, a part of the wall time.
+    pub probe_us: f64,
 }
 
 impl Storm {
-    /// `storm exec 500 1971489181 0 3940021`
+    /// `storm exec 500 1971489181 0 3940021 0`
     #[must_use]
     pub fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace().skip_while(|word| *word != "storm").skip(2);
         let mut number = || words.next()?.parse::<u64>().ok();
         let (count, wall, late, median) = (number()?, number()?, number()?, number()?);
+        let during = number()?;
         let each = |ns: u64| ns as f64 / count.max(1) as f64 / 1e3;
-        Some(Self { loop_us: each(wall), late_us: each(late), median_us: median as f64 / 1e3 })
+        Some(Self {
+            loop_us: each(wall),
+            late_us: each(late),
+            median_us: median as f64 / 1e3,
+            probe_us: each(during),
+        })
     }
 
     /// All that an operation cost, whenever the work was done.
@@ -96,11 +104,11 @@ mod tests {
     #[test]
     fn a_line_is_read() {
         assert_eq!(
-            Storm::parse("storm exec 500 1000000 500000 1900"),
-            Some(Storm { loop_us: 2.0, late_us: 1.0, median_us: 1.9 })
+            Storm::parse("storm exec 500 1000000 500000 1900 250000"),
+            Some(Storm { loop_us: 2.0, late_us: 1.0, median_us: 1.9, probe_us: 0.5 })
         );
         assert_eq!(
-            Storm::parse("[  1.0] storm open 1 1000 0 1000").map(Storm::total_us),
+            Storm::parse("[  1.0] storm open 1 1000 0 1000 0").map(Storm::total_us),
             Some(1.0)
         );
         assert_eq!(Storm::parse("storm: no such file"), None);

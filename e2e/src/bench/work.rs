@@ -234,10 +234,11 @@ fn print_table(nothing: &Measured, no_policy: &Measured, both: &Measured) {
             row.tetragon.join(", ")
         );
         let late = mean(&both.storms[n], |s| s.late_us);
+        let during = mean(&both.storms[n], |s| s.probe_us);
         let spread = both.storms[n].iter().map(|s| s.total_us());
         let (low, high) = spread.fold((f64::MAX, 0.0_f64), |(l, h), v| (l.min(v), h.max(v)));
         println!(
-            "{:<31}with policies: rounds {low:.1} to {high:.1}; of it {late:.1} us of the probe after the loop",
+            "{:<31}with policies: rounds {low:.1} to {high:.1}; of it {during:.1} us in the probe and {late:.1} us after the loop",
             ""
         );
     }
