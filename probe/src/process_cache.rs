@@ -15,6 +15,9 @@ use crate::sensor::record::{Exec, Fork, ImageKey, exec_flag};
 /// How long an ended image stays known, in boot-time ns: records of the other ring may still name it.
 const LINGER_NS: u64 = 5_000_000_000;
 
+/// Most ended images that are kept: a storm of forks must not grow the probe.
+const MAX_ENDED: usize = 16_384;
+
 /// All images by identity.
 #[derive(Debug)]
 pub struct ProcessCache {
@@ -136,10 +139,7 @@ impl ProcessCache {
             ..Process::default()
         };
         if let Some(old) = self.current.get(&key.tgid).copied() {
-            self.ended.push_back((
-                key.exec_time + LINGER_NS,
-                ImageKey { tgid: key.tgid, exec_time: old },
-            ));
+            self.end(ImageKey { tgid: key.tgid, exec_time: old }, key.exec_time);
         }
         self.insert(key, Arc::new(process), parent)
     }
@@ -165,7 +165,16 @@ impl ProcessCache {
         if self.current.get(&key.tgid) == Some(&key.exec_time) {
             self.current.remove(&key.tgid);
         }
+        self.end(key, time);
+    }
+
+    fn end(&mut self, key: ImageKey, time: u64) {
         self.ended.push_back((time + LINGER_NS, key));
+        if self.ended.len() > MAX_ENDED
+            && let Some((_, oldest)) = self.ended.pop_front()
+        {
+            self.images.remove(&oldest);
+        }
     }
 
     /// Forgets what ended long enough before `now` (boot ns).
@@ -332,6 +341,22 @@ mod tests {
             "an absolute path stays as given"
         );
         assert_eq!(binary(b"x", b""), "x");
+    }
+
+    #[test]
+    fn a_storm_of_processes_does_not_grow_the_cache() {
+        let mut cache = ProcessCache::new("n", 0);
+        let parent = ImageKey { tgid: 1, exec_time: 1 };
+        for time in 2..2 * MAX_ENDED as u64 {
+            let key = ImageKey { tgid: 2, exec_time: time };
+            cache.fork(key, &Fork { parent, flags: 0 });
+            cache.exit(key, time);
+        }
+        assert_eq!((cache.len(), cache.current.len()), (MAX_ENDED, 0));
+        let last = ImageKey { tgid: 2, exec_time: 2 * MAX_ENDED as u64 - 1 };
+        assert!(cache.get(last).is_some(), "the youngest stay");
+        cache.expire(u64::MAX);
+        assert!(cache.is_empty());
     }
 
     #[test]
