@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::check::judge;
 use super::documents::Documents;
 use super::run::RunError;
-use crate::check::Report;
 use crate::check::node::Node;
+use crate::check::{Problem, Report};
 use crate::planner::Preference;
 use crate::policy::PolicySet;
 use securitywatch_api::document::Document;
@@ -46,28 +46,27 @@ impl Watches {
         Ok(())
     }
 
+    /// The files as they are now, or everything that is wrong with them.
+    fn read_again(&self) -> Result<(Documents, Report), Vec<String>> {
+        let told = |problems: Vec<Problem>| problems.iter().map(Problem::to_string).collect();
+        let documents = Documents::read(&self.files).map_err(told)?;
+        let mut report =
+            judge(&documents, &self.node, self.prefer).map_err(|error| vec![error.to_string()])?;
+        match std::mem::take(&mut report.problems) {
+            problems if problems.is_empty() => Ok((documents, report)),
+            problems => Err(told(problems)),
+        }
+    }
+
     /// Reads the files again and exchanges the policies that changed, without a gap. Anything wrong leaves
     /// everything as it was. Targets and alerts are those of the start.
     pub(super) fn reload(&mut self) {
-        let documents = match Documents::read(&self.files) {
-            Ok(documents) => documents,
+        let (documents, report) = match self.read_again() {
+            Ok(read) => read,
             Err(problems) => {
-                for problem in &problems {
+                for problem in problems {
                     tracing::error!(%problem, "The files are not loaded again");
                 }
-                return;
-            }
-        };
-        let report = match judge(&documents, &self.node, self.prefer) {
-            Ok(report) if report.problems.is_empty() => report,
-            Ok(report) => {
-                for problem in &report.problems {
-                    tracing::error!(%problem, "The files are not loaded again");
-                }
-                return;
-            }
-            Err(error) => {
-                tracing::error!(%error, "The files are not loaded again");
                 return;
             }
         };
