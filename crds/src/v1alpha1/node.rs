@@ -7,12 +7,12 @@
 // Each printcolumn repeats its type: that is no slip.
 #![allow(clippy::duplicated_attributes)]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use super::status::condition_list;
+use super::status::{condition_list, date_time};
 
 /// A `SecurityWatchNode` has no spec: nobody tells a node anything through it.
 #[derive(
@@ -131,7 +131,7 @@ pub struct Backend {
 }
 
 /// One policy on this node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodePolicy {
     /// The watch's uid.
@@ -164,6 +164,9 @@ pub struct NodePolicy {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "atomic"))]
     pub hooks: Option<Vec<HookReport>>,
+    /// Whether this node's events of the watch reach its target; absent where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shipping: Option<ShippingReport>,
 }
 
 /// One hook of a policy on this node.
@@ -187,6 +190,45 @@ pub enum NodePolicyState {
     Loading,
     Failed,
     Skipped,
+}
+
+/// Whether a watch's events leave this node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShippingReport {
+    /// What happens to the events.
+    pub state: ShippingState,
+    /// Why they do not arrive, as one word for programs: a reason of the watch's condition Shipping.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub reason: Option<String>,
+    /// What is wrong and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub message: Option<String>,
+    /// Events of this watch that will never arrive, since the probe started; rounded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub dropped: Option<i64>,
+    /// When the target last took events, rounded; written only together with another change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "last_shipped")]
+    pub last_shipped_time: Option<Time>,
+}
+
+/// What happens to a watch's events on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs)]
+pub enum ShippingState {
+    /// No event yet, and the target not asked.
+    Idle,
+    Delivering,
+    /// Kept, for the target does not take them now; see the reason.
+    Failing,
+}
+
+fn last_shipped(_: &mut SchemaGenerator) -> Schema {
+    date_time("When the target last took events, rounded; written only together with another change.")
 }
 
 /// Events lost for one cause.

@@ -147,11 +147,18 @@ pub enum AlertState {
 }
 
 fn last_shipped_time(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "format": "date-time", "nullable": true})
+    date_time("When an event last reached the stream, to the minute.")
 }
 
 fn last_fired(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "format": "date-time", "nullable": true})
+    date_time("When it last fired.")
+}
+
+/// A point in time, which the derive cannot describe by itself.
+pub(super) fn date_time(description: &str) -> Schema {
+    json_schema!({
+        "description": description, "type": "string", "format": "date-time", "nullable": true
+    })
 }
 
 /// metav1's conditions, keyed by type: without the key, server-side apply would take the list as one

@@ -1,0 +1,1 @@
+//! Keeps streams, retention, targets and alerts of a Parseable server as watches want them.
