@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::v1alpha1::{ClusterSecurityWatch, SecurityWatch, SecurityWatchNode};
 
+/// Where their texts are checked in, seen from this crate.
+pub const FOLDERS: [&str; 2] = ["yaml", "../charts/securitywatch/files/crds"];
+
 /// Every CRD of this API, in the order they are documented.
 #[must_use]
 pub fn definitions() -> [CustomResourceDefinition; 3] {
@@ -155,8 +158,18 @@ fn one_line(value: &Value) -> String {
             format!("[{}]", items.iter().map(one_line).collect::<Vec<_>>().join(", "))
         }
         Value::String(text) => plain_or_quoted(text),
+        Value::Number(number) => whole(number).unwrap_or_else(|| number.to_string()),
         scalar => scalar.to_string(),
     }
+}
+
+/// Bounds are floats to the derive. Written `0.0`, they would differ from the server's `0` for whoever
+/// compares texts or JSON values, and a GitOps tool would see drift.
+#[allow(clippy::cast_possible_truncation, reason = "only where the way back gives the same number")]
+fn whole(number: &serde_json::Number) -> Option<String> {
+    let float = number.as_f64().filter(|_| number.is_f64())?;
+    let integer = float as i64;
+    (integer as f64 == float && integer.unsigned_abs() < 1 << 53).then(|| integer.to_string())
 }
 
 fn push_indent(out: &mut String, indent: usize) {

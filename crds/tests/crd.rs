@@ -29,24 +29,42 @@ fn schema(definition: usize) -> Value {
 
 #[test]
 fn checked_in_files_are_what_the_types_say() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("yaml");
-    let mut names = Vec::new();
-    for definition in &*DEFINITIONS {
-        let name = crd::file_name(definition);
-        let text = crd::to_yaml(definition).unwrap();
-        let found = std::fs::read_to_string(folder.join(&name)).unwrap_or_default();
-        assert!(found == text, "{name} is stale: cargo run -p securitywatch-api --bin crdgen");
+    let texts = DEFINITIONS
+        .each_ref()
+        .map(|definition| (crd::file_name(definition), crd::to_yaml(definition).unwrap()));
+    for (name, text) in &texts {
         assert!(text.len() < ANNOTATION_BYTES, "{name} has {} bytes", text.len());
         println!("{name}: {} bytes", text.len());
-        names.push(name);
     }
-    let mut found: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    found.sort();
-    assert_eq!(found, names);
+    for folder in crd::FOLDERS {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        for (name, text) in &texts {
+            let found = std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+            let path = folder.join(name);
+            assert!(
+                found == *text,
+                "{} is stale: cargo run -p securitywatch-api --bin crdgen",
+                path.display()
+            );
+        }
+        let mut found: Vec<_> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        found.sort();
+        let mut names = texts.each_ref().map(|(name, _)| name.clone());
+        names.sort();
+        assert_eq!(found, names, "{}", folder.display());
+    }
+}
+
+#[test]
+fn numbers_are_written_as_the_server_writes_them() {
+    for definition in &*DEFINITIONS {
+        let text = crd::to_yaml(definition).unwrap();
+        assert!(text.contains("minimum: 0"));
+        assert!(!text.contains(".0,") && !text.contains(".0}"), "a float for a whole number");
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Writes the CRDs to `crds/yaml/` and the schema that files are checked by into the source, or with
-//! `--check` says which of them are stale.
+//! Writes the CRDs to `crds/yaml/` and into the chart, which can only read what lies in its own folder, and
+//! the schema that files are checked by into the source; or with `--check` says which of them are stale.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,10 +42,10 @@ fn run(root: &Path, check: bool) -> Result<(), String> {
 fn files(root: &Path) -> Result<Vec<(PathBuf, String)>, serde_json::Error> {
     let mut files = vec![(root.join("src/document/watch.schema.json"), crd::document_schema()?)];
     for definition in crd::definitions() {
-        files.push((
-            root.join("yaml").join(crd::file_name(&definition)),
-            crd::to_yaml(&definition)?,
-        ));
+        let text = crd::to_yaml(&definition)?;
+        for folder in crd::FOLDERS {
+            files.push((root.join(folder).join(crd::file_name(&definition)), text.clone()));
+        }
     }
     Ok(files)
 }
