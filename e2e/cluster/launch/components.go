@@ -1,0 +1,167 @@
+package launch
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// Names of the processes; those of real components are also subcommands of the program.
+const (
+	etcd              = "etcd"
+	apiServer         = "kube-apiserver"
+	controllerManager = "kube-controller-manager"
+	scheduler         = "kube-scheduler"
+	fakeNodes         = "fake-nodes"
+)
+
+// ports of the parts that listen, all on loopback.
+type ports struct{ etcd, etcdPeer, apiServer, controllerManager, scheduler int }
+
+func choosePorts() (ports, error) {
+	p, err := freePorts(5)
+	if err != nil {
+		return ports{}, err
+	}
+	return ports{p[0], p[1], p[2], p[3], p[4]}, nil
+}
+
+func address(port int) string { return fmt.Sprintf("https://%s:%d", loopback, port) }
+
+// How often a kubelet renews its node's Lease.
+const kubeletHeartbeat = "10s"
+
+// What a cluster without volumes, autoscaling and pod networks does not need, and what needs real kubelets.
+var controllersOff = []string{
+	"ephemeral-volume", "horizontal-pod-autoscaler", "node-ipam", "persistentvolume-attach-detach",
+	"persistentvolume-binder", "persistentvolume-expander", "service-cidr",
+}
+
+// Nodes of fake-nodes, and Node objects that a test makes by itself, have no heartbeat that these would accept.
+var nodeLifecycleControllers = []string{"node-lifecycle", "taint-eviction"}
+
+// Writes only, without bodies: tests count who wrote what. Leases and events of the components are noise.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: None
+  verbs: [get, list, watch]
+- level: None
+  users: [system:kube-scheduler, system:kube-controller-manager, system:apiserver]
+- level: Metadata
+`
+
+func etcdArguments(l layout, p ports) []string {
+	client, peer := address(p.etcd), address(p.etcdPeer)
+	pki := l.pki()
+	return flags(map[string]string{
+		"name":                        "test",
+		"data-dir":                    l.etcd(),
+		"listen-client-urls":          client,
+		"advertise-client-urls":       client,
+		"listen-peer-urls":            peer,
+		"initial-advertise-peer-urls": peer,
+		"initial-cluster":             "test=" + peer,
+		// Other users of this machine must not get in behind the API server's back.
+		"client-cert-auth":      "true",
+		"trusted-ca-file":       filepath.Join(pki, "ca.crt"),
+		"cert-file":             filepath.Join(pki, "server.crt"),
+		"key-file":              filepath.Join(pki, "server.key"),
+		"peer-client-cert-auth": "true",
+		"peer-trusted-ca-file":  filepath.Join(pki, "ca.crt"),
+		"peer-cert-file":        filepath.Join(pki, "server.crt"),
+		"peer-key-file":         filepath.Join(pki, "server.key"),
+		// Nobody needs this data after a crash of the machine; waiting for disks makes tests slow.
+		"unsafe-no-fsync": "true",
+		"log-level":       "warn",
+	})
+}
+
+func apiServerArguments(l layout, p ports) []string {
+	pki := l.pki()
+	return flags(map[string]string{
+		"bind-address": loopback,
+		// Named, for else a default route is looked for, which an offline machine does not have.
+		"advertise-address": loopback,
+		// The advertised address is a loopback one, which is not valid in an Endpoints object.
+		"endpoint-reconciler-type":         "none",
+		"secure-port":                      fmt.Sprint(p.apiServer),
+		"etcd-servers":                     address(p.etcd),
+		"etcd-cafile":                      filepath.Join(pki, "ca.crt"),
+		"etcd-certfile":                    filepath.Join(pki, "etcd-client.crt"),
+		"etcd-keyfile":                     filepath.Join(pki, "etcd-client.key"),
+		"tls-cert-file":                    filepath.Join(pki, "server.crt"),
+		"tls-private-key-file":             filepath.Join(pki, "server.key"),
+		"client-ca-file":                   filepath.Join(pki, "ca.crt"),
+		"kubelet-client-certificate":       filepath.Join(pki, "kubelet-client.crt"),
+		"kubelet-client-key":               filepath.Join(pki, "kubelet-client.key"),
+		"service-account-issuer":           "https://kubernetes.default.svc",
+		"service-account-signing-key-file": filepath.Join(pki, "tokens.key"),
+		"service-account-key-file":         filepath.Join(pki, "tokens.pub"),
+		"service-cluster-ip-range":         serviceRange,
+		"authorization-mode":               "Node,RBAC",
+		"enable-admission-plugins":         "NodeRestriction",
+		"allow-privileged":                 "true",
+		"audit-policy-file":                l.auditPolicy(),
+		"audit-log-path":                   l.auditLog(),
+	})
+}
+
+func controllerManagerArguments(l layout, p ports, nodeLifecycle bool) []string {
+	pki := l.pki()
+	kubeconfig := l.kubeconfig(controllerManager)
+	return flags(map[string]string{
+		"bind-address":                     loopback,
+		"secure-port":                      fmt.Sprint(p.controllerManager),
+		"tls-cert-file":                    filepath.Join(pki, "server.crt"),
+		"tls-private-key-file":             filepath.Join(pki, "server.key"),
+		"kubeconfig":                       kubeconfig,
+		"authentication-kubeconfig":        kubeconfig,
+		"authorization-kubeconfig":         kubeconfig,
+		"leader-elect":                     "false", // there is one; electing it takes seconds
+		"use-service-account-credentials":  "true",
+		"service-account-private-key-file": filepath.Join(pki, "tokens.key"),
+		"root-ca-file":                     filepath.Join(pki, "ca.crt"),
+		"cluster-signing-cert-file":        filepath.Join(pki, "ca.crt"),
+		"cluster-signing-key-file":         filepath.Join(pki, "ca.key"),
+		"controllers":                      controllers(nodeLifecycle),
+	})
+}
+
+func controllers(nodeLifecycle bool) string {
+	off := controllersOff
+	if !nodeLifecycle {
+		off = append(append([]string{}, off...), nodeLifecycleControllers...)
+	}
+	list := []string{"*"}
+	for _, name := range off {
+		list = append(list, "-"+name+"-controller")
+	}
+	return strings.Join(list, ",")
+}
+
+func schedulerArguments(l layout, p ports) []string {
+	kubeconfig := l.kubeconfig(scheduler)
+	return flags(map[string]string{
+		"bind-address":              loopback,
+		"secure-port":               fmt.Sprint(p.scheduler),
+		"tls-cert-file":             filepath.Join(l.pki(), "server.crt"),
+		"tls-private-key-file":      filepath.Join(l.pki(), "server.key"),
+		"kubeconfig":                kubeconfig,
+		"authentication-kubeconfig": kubeconfig,
+		"authorization-kubeconfig":  kubeconfig,
+		"leader-elect":              "false",
+	})
+}
+
+func fakeNodesArguments(l layout, options Options) []string {
+	values := map[string]string{
+		"kubeconfig": l.adminKubeconfig(),
+		"count":      fmt.Sprint(options.Nodes),
+	}
+	if options.NodeLifecycle {
+		values["heartbeat"] = kubeletHeartbeat
+	}
+	return flags(values)
+}
