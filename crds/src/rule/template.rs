@@ -89,6 +89,21 @@ impl Template {
     }
 }
 
+/// The message as it was written: with `{column}` in place.
+impl std::fmt::Display for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => {
+                    f.write_str(&text.replace('{', "{{").replace('}', "}}"))?;
+                }
+                Part::Column(column) => write!(f, "{{{column}}}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The name between the `{` at `open` and its `}`.
 fn placeholder(chars: &[char], open: usize) -> Result<String, ParseError> {
     let hint = "a brace itself is written {{";
@@ -159,6 +174,15 @@ mod tests {
     fn braces() {
         assert_eq!(render("a } b {{pod}} {pod}}}"), "a } b {pod} web-0}");
         assert_eq!(render(""), "");
+    }
+
+    #[test]
+    fn what_was_written_can_be_read_again() {
+        for message in ["wget in {pod}", "{{pod}} {pod}{pid}", "", "50 % } {{"] {
+            let template = Template::parse(message).unwrap();
+            assert_eq!(Template::parse(&template.to_string()), Ok(template), "{message}");
+        }
+        assert_eq!(Template::parse("wget in {pod}").unwrap().to_string(), "wget in {pod}");
     }
 
     #[test]

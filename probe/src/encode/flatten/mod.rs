@@ -18,9 +18,8 @@
 //!   the rows of one stream in one run from 1 without holes: a hole is a loss, a repeated `event_id` a repeat.
 //!
 //! What Tetragon leaves out (zero, empty, unset) is left out here. Every column a row can have is listed by
-//! [`columns`] and seeded by [`seed_rows`], so types never depend on the first event.
+//! [`columns()`] and seeded by [`seed_rows`], so types never depend on the first event.
 
-mod columns;
 mod row;
 mod seed;
 
@@ -34,10 +33,11 @@ use columns::{
     ArgColumns, COLUMNS, INDEXED_ARGS, KindColumns, KprobeColumns, PathColumns, PodColumns,
     ProcessColumns, SockColumns,
 };
-pub use columns::{Column, ColumnType};
+pub use columns::{Column, ColumnType, SEED_EVENT_TYPE, column};
 use row::Cell;
 pub use row::{Row, close};
-pub use seed::{SEED_EVENT_TYPE, seed_rows};
+use securitywatch_api::columns;
+pub use seed::seed_rows;
 use std::io::Write as _;
 
 /// Where events come from; the same for all rows of a run.
@@ -56,12 +56,6 @@ pub struct Origin {
 #[must_use]
 pub fn columns() -> &'static [&'static Column] {
     &COLUMNS.all
-}
-
-/// Whether rules and messages may name this column.
-#[must_use]
-pub fn column(name: &str) -> Option<&'static Column> {
-    COLUMNS.all.iter().find(|c| c.name == name).copied()
 }
 
 /// Flattens one event. `buffer` holds what must be rendered; its old content is dropped.

@@ -1,14 +1,11 @@
 //! Synthetic rows that give a new stream every column with its type.
 
 use super::Origin;
-use super::columns::{COLUMNS, Column, ColumnType};
+use super::columns::{COLUMNS, Column, ColumnType, SEED_EVENT_TYPE};
 use super::row::push_plain;
 use crate::encode::json::text;
 use crate::encode::rfc3339::Rfc3339;
 use crate::event::WallTime;
-
-/// `event_type` of a seed row; rules that count must leave it out.
-pub const SEED_EVENT_TYPE: &str = "securitywatch.seed";
 
 /// The seed rows of a stream, one for each kind of event, as JSON objects ready for a batch.
 ///

@@ -1,9 +1,13 @@
-//! The columns a row can have: names, types, nothing else.
+//! The columns that a shipped event can have: names, types, nothing else.
 //!
-//! The set is closed (see the module documentation of [`super`]), so it is built once and each column
-//! lives for the whole run; cells point at columns instead of carrying names.
+//! The set is closed: the probe writes these and no others, and gives a new stream all of them before its first
+//! event. So it is built once and each column lives for the whole run; cells point at columns instead of
+//! carrying names.
 
 use std::sync::LazyLock;
+
+/// `event_type` of a row that only gives a stream its columns; rules that count must leave it out.
+pub const SEED_EVENT_TYPE: &str = "securitywatch.seed";
 
 /// What the stream's column is created as, and what every value of it must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +30,12 @@ pub struct Column {
     /// Its type for ever.
     pub kind: ColumnType,
     /// `,"name":`, ready for the row writer.
-    pub(super) key: &'static str,
+    pub key: &'static str,
 }
 
 /// Columns of one process, under a prefix such as `process_exec_process`.
 #[derive(Debug)]
-pub(super) struct ProcessColumns {
+pub struct ProcessColumns {
     pub exec_id: &'static Column,
     pub pid: &'static Column,
     pub uid: &'static Column,
@@ -51,7 +55,7 @@ pub(super) struct ProcessColumns {
 
 /// Columns of a process's pod.
 #[derive(Debug)]
-pub(super) struct PodColumns {
+pub struct PodColumns {
     pub namespace: &'static Column,
     pub name: &'static Column,
     pub uid: &'static Column,
@@ -69,14 +73,14 @@ pub(super) struct PodColumns {
 
 /// Process and parent of one event kind.
 #[derive(Debug)]
-pub(super) struct KindColumns {
+pub struct KindColumns {
     pub process: ProcessColumns,
     pub parent: ProcessColumns,
 }
 
 /// `process_exit`'s own.
 #[derive(Debug)]
-pub(super) struct ExitColumns {
+pub struct ExitColumns {
     pub signal: &'static Column,
     pub status: &'static Column,
     pub time: &'static Column,
@@ -84,7 +88,7 @@ pub(super) struct ExitColumns {
 
 /// `process_kprobe`'s own.
 #[derive(Debug)]
-pub(super) struct KprobeColumns {
+pub struct KprobeColumns {
     pub function_name: &'static Column,
     pub action: &'static Column,
     pub return_action: &'static Column,
@@ -102,7 +106,7 @@ pub(super) struct KprobeColumns {
 
 /// One argument position, one group of columns for each kind of value.
 #[derive(Debug)]
-pub(super) struct ArgColumns {
+pub struct ArgColumns {
     pub string: &'static Column,
     pub int: &'static Column,
     pub uint: &'static Column,
@@ -116,7 +120,7 @@ pub(super) struct ArgColumns {
 
 /// Of a `file_arg` or `path_arg`.
 #[derive(Debug)]
-pub(super) struct PathColumns {
+pub struct PathColumns {
     pub path: &'static Column,
     pub flags: &'static Column,
     pub permission: &'static Column,
@@ -124,7 +128,7 @@ pub(super) struct PathColumns {
 
 /// Of a `sock_arg`.
 #[derive(Debug)]
-pub(super) struct SockColumns {
+pub struct SockColumns {
     pub family: &'static Column,
     pub kind: &'static Column,
     pub protocol: &'static Column,
@@ -140,7 +144,7 @@ pub(super) struct SockColumns {
 
 /// Every column, by use.
 #[derive(Debug)]
-pub(super) struct Columns {
+pub struct Columns {
     pub event_type: &'static Column,
     pub event_id: &'static Column,
     pub event_time: &'static Column,
@@ -159,9 +163,16 @@ pub(super) struct Columns {
 }
 
 /// Arguments with columns of their own. Hooks read at most this many, so none is left to `args_json` alone.
-pub(super) const INDEXED_ARGS: usize = 5;
+pub const INDEXED_ARGS: usize = 5;
 
-pub(super) static COLUMNS: LazyLock<Columns> = LazyLock::new(build);
+/// Every column there is.
+pub static COLUMNS: LazyLock<Columns> = LazyLock::new(build);
+
+/// The column of this name.
+#[must_use]
+pub fn column(name: &str) -> Option<&'static Column> {
+    COLUMNS.all.iter().find(|c| c.name == name).copied()
+}
 
 fn build() -> Columns {
     let mut all = Vec::new();
