@@ -1,27 +1,12 @@
-//! The operator's program. Reconciling clusters is not part of it yet; what it can do is hand out the API.
+//! The operator's program.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use securitywatch_api::crd;
-
-/// SecurityWatch in a cluster.
-///
-/// This version prints the custom resource definitions and nothing more: it does not reconcile watches, so applying
-/// one to a cluster has no effect yet. `securitywatch-probe` runs the same documents on one machine.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Print the custom resource definitions as YAML, for `kubectl apply --server-side -f -`
-    Crds,
-}
+use securitywatch_operator::cli::{Cli, Command};
+use securitywatch_operator::run;
 
 /// Why nothing was printed.
 #[derive(Debug, thiserror::Error)]
@@ -33,17 +18,19 @@ enum Error {
 }
 
 fn main() -> ExitCode {
-    let Cli { command: Command::Crds } = Cli::parse();
-    match print_definitions() {
-        Ok(()) => ExitCode::SUCCESS,
-        // A closed pipe is the reader's wish.
-        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("securitywatch-operator: {error}");
-            ExitCode::FAILURE
-        }
+    match Cli::parse().command {
+        Command::Run(args) => run::main(*args),
+        Command::Crds => match print_definitions() {
+            Ok(()) => ExitCode::SUCCESS,
+            // A closed pipe is the reader's wish.
+            Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("securitywatch-operator: {error}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 

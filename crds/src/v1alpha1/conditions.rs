@@ -33,6 +33,8 @@ pub mod reasons {
         pub const NODES_UNREPORTED: &str = "NodesUnreported";
         /// Unknown: `spec.suspend` is set.
         pub const SUSPENDED: &str = "Suspended";
+        /// Unknown: the object is being deleted and what it made outside the cluster is not removed yet.
+        pub const DELETING: &str = "Deleting";
     }
     /// Of `Accepted`.
     pub mod accepted {
@@ -55,6 +57,12 @@ pub mod reasons {
         pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
         /// False: a Secret lacks a key.
         pub const SECRET_KEY_MISSING: &str = "SecretKeyMissing";
+        /// False: what a Secret holds cannot be used, for example no URL.
+        pub const SECRET_INVALID: &str = "SecretInvalid";
+        /// False: the TracingPolicy object does not exist.
+        pub const POLICY_NOT_FOUND: &str = "PolicyNotFound";
+        /// False: the cluster has no TracingPolicy objects at all.
+        pub const POLICY_KIND_MISSING: &str = "PolicyKindMissing";
         /// False: the reference leaves what the watch may name.
         pub const REF_NOT_PERMITTED: &str = "RefNotPermitted";
         /// Unknown: the operator may not read it.
@@ -87,6 +95,12 @@ pub mod reasons {
         pub const STREAM_REJECTED: &str = "StreamRejected";
         /// False: events were dropped because the target is too slow.
         pub const BACKPRESSURE: &str = "Backpressure";
+        /// False: the operator's settings do not allow the target's address.
+        pub const TARGET_REFUSED: &str = "TargetRefused";
+        /// False: the server is of a generation that is not supported.
+        pub const UNSUPPORTED: &str = "Unsupported";
+        /// True: the spec has no target.
+        pub const NO_TARGET: &str = "NoTarget";
         /// Unknown.
         pub const NO_EVENTS_YET: &str = "NoEventsYet";
     }
@@ -102,10 +116,38 @@ pub mod reasons {
         pub const TARGET_UNREACHABLE: &str = super::shipping::TARGET_UNREACHABLE;
         /// False: the server refuses the credentials.
         pub const UNAUTHORIZED: &str = super::shipping::UNAUTHORIZED;
+        /// False: the operator's settings do not allow the target's address.
+        pub const TARGET_REFUSED: &str = super::shipping::TARGET_REFUSED;
+        /// False: the server is of a generation that is not supported.
+        pub const UNSUPPORTED: &str = super::shipping::UNSUPPORTED;
+        /// False: alerts are evaluated by the target, and the spec has none.
+        pub const NO_TARGET: &str = super::shipping::NO_TARGET;
+        /// False: the server's outbound policy does not let it call a receiver.
+        pub const OUTBOUND_POLICY: &str = "OutboundPolicy";
+        /// Unknown: a column that the rule or the message names comes with the first event that has it.
+        pub const COLUMN_MISSING: &str = "ColumnMissing";
         /// False: an alert of that name belongs to somebody else.
         pub const CONFLICT: &str = "Conflict";
         /// Unknown.
         pub const PENDING: &str = "Pending";
+    }
+    /// Of a `SecurityWatchNode`'s own conditions, beside those of the same conditions of a watch.
+    pub mod node {
+        /// `Ready` is True: processes are seen.
+        pub const WATCHING: &str = "Watching";
+        /// Any is Unknown: the probe was stopped, and nothing is seen until it runs again.
+        pub const STOPPED: &str = "Stopped";
+        /// `Programmed` is True.
+        pub const ALL_LOADED: &str = "AllLoaded";
+        /// `Programmed` is Unknown: work goes on.
+        pub const LOADING: &str = "Loading";
+    }
+    /// Of a policy in a node's report, beside those of the conditions and of the hooks.
+    pub mod node_policy {
+        /// Failed: an action in a namespaced watch would reach other namespaces.
+        pub const ACTION_NOT_SCOPED: &str = "ActionNotScoped";
+        /// Loading: the TracingPolicy objects are not known yet.
+        pub const AWAITING_POLICY: &str = "AwaitingPolicy";
     }
     /// Of `Reconciling`.
     pub mod reconciling {

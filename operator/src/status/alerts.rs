@@ -1,0 +1,141 @@
+//! `AlertsSynced`: whether Parseable holds the alerts.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use securitywatch_api::v1alpha1::conditions::{reasons::alerts_synced, types};
+use securitywatch_api::v1alpha1::{AlertCounts, AlertStatus};
+
+use super::condition::Draft;
+use super::facts::{AlertOutcome, Cure, Facts, Sync, Trouble};
+use super::shipping::from_trouble;
+
+pub(super) fn draft(facts: &Facts<'_>) -> Draft {
+    if facts.alerts.is_empty() {
+        return Draft::fine(types::ALERTS_SYNCED, alerts_synced::NO_ALERTS, "no alerts");
+    }
+    let Some(target) = &facts.target else {
+        let message = format!(
+            "{} cannot fire: alerts are evaluated by the target; set spec.target.parseable",
+            plural(facts.alerts.len())
+        );
+        return Draft::stalled(types::ALERTS_SYNCED, alerts_synced::NO_TARGET, message);
+    };
+    let Some(sync) = target.sync.as_ref() else {
+        let message = format!("{} not sent yet", plural(facts.alerts.len()));
+        return Draft::pending(types::ALERTS_SYNCED, alerts_synced::PENDING, message);
+    };
+    if let Some(worst) = worst(facts, sync) {
+        return from_trouble(types::ALERTS_SYNCED, &worst);
+    }
+    let synced = synced(facts, sync);
+    if synced < facts.alerts.len() || !sync.current {
+        let message = format!("{synced} of {}; the rest is being sent", facts.alerts.len());
+        return Draft::pending(types::ALERTS_SYNCED, alerts_synced::PENDING, message);
+    }
+    let message = format!("{synced} of {}", facts.alerts.len());
+    Draft::fine(types::ALERTS_SYNCED, alerts_synced::SYNCED, message)
+}
+
+/// What hinders the alerts most: what a user must mend comes before what time cures.
+fn worst(facts: &Facts<'_>, sync: &Sync) -> Option<Trouble> {
+    let rank = |trouble: &Trouble| match trouble.cure {
+        Cure::User => 0,
+        Cure::Retry => 1,
+        Cure::Wait => 2,
+    };
+    let failing: Vec<_> =
+        wanted(facts, sync).filter_map(|alert| Some((alert, alert.trouble.as_ref()?))).collect();
+    let Some((alert, trouble)) = failing.iter().min_by_key(|(_, trouble)| rank(trouble)) else {
+        let trouble = sync.trouble.as_ref()?;
+        // The server as a whole fails, and no alert was even tried.
+        let unsent = synced(facts, sync) < facts.alerts.len();
+        return (unsent || trouble.cure != Cure::User).then(|| of_alerts(trouble));
+    };
+    let message = if failing.len() == 1 {
+        format!("{:?}: {}", alert.name, trouble.message)
+    } else {
+        format!(
+            "{} of {} are not in place; {:?}: {}",
+            failing.len(),
+            plural(facts.alerts.len()),
+            alert.name,
+            trouble.message
+        )
+    };
+    Some(Trouble { message, ..(*trouble).clone() })
+}
+
+/// The server's trouble in this condition's reasons.
+fn of_alerts(trouble: &Trouble) -> Trouble {
+    let own = [
+        alerts_synced::TARGET_UNREACHABLE,
+        alerts_synced::UNAUTHORIZED,
+        alerts_synced::TARGET_REFUSED,
+        alerts_synced::UNSUPPORTED,
+    ];
+    let reason =
+        if own.contains(&trouble.reason) { trouble.reason } else { alerts_synced::PENDING };
+    Trouble { reason, ..trouble.clone() }
+}
+
+fn wanted<'a>(facts: &'a Facts<'_>, sync: &'a Sync) -> impl Iterator<Item = &'a AlertOutcome> {
+    facts.alerts.iter().filter_map(|name| sync.alerts.iter().find(|alert| alert.name == *name))
+}
+
+fn synced(facts: &Facts<'_>, sync: &Sync) -> usize {
+    wanted(facts, sync).filter(|alert| alert.trouble.is_none()).count()
+}
+
+/// The counters of the status.
+pub(super) fn counts(facts: &Facts<'_>) -> AlertCounts {
+    let sync = facts.target.as_ref().and_then(|target| target.sync.as_ref());
+    let synced = sync.map_or(0, |sync| synced(facts, sync));
+    let failed = sync.map_or(0, |sync| {
+        let refused = |alert: &&AlertOutcome| {
+            alert.trouble.as_ref().is_some_and(|trouble| trouble.cure == Cure::User)
+        };
+        wanted(facts, sync).filter(refused).count()
+    });
+    let number = |count: usize| Some(i32::try_from(count).unwrap_or(i32::MAX));
+    AlertCounts {
+        desired: number(facts.alerts.len()),
+        synced: number(synced),
+        failed: number(failed),
+        summary: Some(format!("{synced}/{}", facts.alerts.len())),
+    }
+}
+
+/// The alerts of the status; what was known stays while the server does not answer.
+pub(super) fn statuses(facts: &Facts<'_>) -> Option<Vec<AlertStatus>> {
+    let sync = facts.target.as_ref().and_then(|target| target.sync.as_ref());
+    let before = facts.previous.and_then(|status| status.alerts.as_ref());
+    let alerts: Vec<_> = facts
+        .alerts
+        .iter()
+        .map(|name| {
+            let known = sync.and_then(|sync| sync.alerts.iter().find(|alert| alert.name == *name));
+            let before = before.and_then(|alerts| alerts.iter().find(|alert| alert.name == *name));
+            match known {
+                Some(alert) => AlertStatus {
+                    name: name.clone(),
+                    parseable_id: alert.id.clone(),
+                    state: alert.state,
+                    last_fired: alert
+                        .last_fired
+                        .map(Time)
+                        .or_else(|| before.and_then(|alert| alert.last_fired.clone())),
+                },
+                None => before.cloned().unwrap_or_else(|| AlertStatus {
+                    name: name.clone(),
+                    parseable_id: None,
+                    state: None,
+                    last_fired: None,
+                }),
+            }
+        })
+        .collect();
+    (!alerts.is_empty()).then_some(alerts)
+}
+
+fn plural(alerts: usize) -> String {
+    if alerts == 1 { "1 alert".to_owned() } else { format!("{alerts} alerts") }
+}
