@@ -168,3 +168,10 @@ func TestTheControlSocketWorksInADeepDirectory(t *testing.T) {
 	}
 	<-stopped
 }
+
+func TestOnlyWhatIsMissingIsSaid(t *testing.T) {
+	report := "[+]ping ok\n[-]poststarthook/rbac/bootstrap-roles failed: not finished\n[+]etcd ok\nreadyz check failed\n"
+	if got := unready(report); got != "[-]poststarthook/rbac/bootstrap-roles failed: not finished, readyz check failed" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	stopPatience = 10 * time.Second
+	// The API server waits a minute for its clients to close their watches, which they do not.
+	stopPatience = 3 * time.Second
 	// Enough for a panic with its first goroutine.
 	tailLines = 25
 	tailBytes = 64 << 10

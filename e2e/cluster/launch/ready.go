@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -85,8 +86,19 @@ func (p *prober) ask(ctx context.Context, url string) error {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(response.Body, 200))
-		return fmt.Errorf("%s: %s", response.Status, body)
+		body, _ := io.ReadAll(io.LimitReader(response.Body, tailBytes))
+		return fmt.Errorf("%s: %s", response.Status, unready(string(body)))
 	}
 	return nil
+}
+
+// unready is the part of a health report that says what is missing: [+] stands before what is well.
+func unready(report string) string {
+	var missing []string
+	for line := range strings.Lines(report) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "[+]") {
+			missing = append(missing, line)
+		}
+	}
+	return strings.Join(missing, ", ")
 }
