@@ -160,6 +160,7 @@ async fn reconcile<K: WatchObject>(
             previous: previous.as_ref(),
         },
     );
+    lock(&memory).ready = previous.as_ref().map_or("Unknown", ready);
     let planned = plan(&facts);
     let again_in = planned.again_in;
     carry_out(context, object, &key, &memory, planned).await?;

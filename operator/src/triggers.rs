@@ -154,7 +154,9 @@ mod tests {
     fn many_watches_take_turns() {
         let mut dirty = Dirty::default();
         let start = Instant::now();
-        ["a", "b", "c"].map(|name| dirty.add(key(name)));
+        for name in ["a", "b", "c"] {
+            dirty.add(key(name));
+        }
         assert_eq!(dirty.due(start, 2), [key("a"), key("b")]);
         dirty.add(key("a"));
         assert_eq!(dirty.due(start, 2), [key("c")]);

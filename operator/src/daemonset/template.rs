@@ -32,15 +32,14 @@ pub fn render(config: &ProbeConfig, place: &Place) -> Value {
     let mut metadata = json!({
         "name": config.name,
         "namespace": place.namespace,
-        "labels": labels(&Map::new(), true),
+        "labels": labels(config, true),
     });
     if let Some((name, uid)) = &place.owner {
         metadata["ownerReferences"] = json!([{
             "apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": uid
         }]);
     }
-    let pod_labels = strings(config.pod_labels.as_ref());
-    let mut template = json!({"labels": labels(&pod_labels, false)});
+    let mut template = json!({"labels": labels(config, false)});
     put(&mut template, "annotations", strings(config.pod_annotations.as_ref()));
     let update = config.update_strategy.as_ref().map_or_else(
         || json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}}),
@@ -51,25 +50,28 @@ pub fn render(config: &ProbeConfig, place: &Place) -> Value {
         "kind": "DaemonSet",
         "metadata": metadata,
         "spec": {
-            "selector": {"matchLabels": selector()},
+            "selector": {"matchLabels": selector(config)},
             "updateStrategy": update,
             "template": {"metadata": template, "spec": pod(config)},
         }
     })
 }
 
-/// Immutable once applied.
-fn selector() -> Map<String, Value> {
+/// Immutable once applied, so it holds nothing that a value of the chart may change.
+fn selector(config: &ProbeConfig) -> Map<String, Value> {
     let mut labels = Map::new();
-    labels.insert("app.kubernetes.io/name".into(), "securitywatch".into());
-    labels.insert("app.kubernetes.io/component".into(), "probe".into());
+    labels.insert("securitywatch.io/daemonset".into(), config.name.as_str().into());
     labels
 }
 
-fn labels(more: &Map<String, Value>, managed: bool) -> Map<String, Value> {
-    let mut labels = more.clone();
-    // Ours win: pods that the selector does not match would be refused by the server.
-    labels.extend(selector());
+/// The chart's labels, by which its monitors select; where it says nothing, the usual ones.
+fn labels(config: &ProbeConfig, managed: bool) -> Map<String, Value> {
+    let mut labels = Map::new();
+    labels.insert("app.kubernetes.io/name".into(), "securitywatch".into());
+    labels.insert("app.kubernetes.io/component".into(), "probe".into());
+    labels.extend(strings(config.pod_labels.as_ref()));
+    // Pods that the selector does not match would be refused by the server.
+    labels.extend(selector(config));
     if managed {
         labels.insert("app.kubernetes.io/managed-by".into(), "securitywatch-operator".into());
     }

@@ -77,7 +77,7 @@ fn the_charts_values_arrive() {
         "imagePullSecrets": ["registry"], "tolerations": [{"operator": "Exists"}],
         "nodeSelector": {"kubernetes.io/os": "linux"}, "priorityClassName": "system-node-critical",
         "resources": {"limits": {"memory": "256Mi"}}, "podLabels": {"team": "sec",
-        "app.kubernetes.io/component": "other"}, "metricsPort": 9464, "healthPort": 9000,
+        "app.kubernetes.io/name": "renamed", "securitywatch.io/daemonset": "stolen"}, "metricsPort": 9464, "healthPort": 9000,
         "clusterName": "prod", "logLevel": "info",
         "updateStrategy": {"type": "OnDelete"},
         "eventLog": {"enabled": true, "maxSizeMB": 50}
@@ -88,8 +88,9 @@ fn the_charts_values_arrive() {
     assert_eq!(
         template["metadata"]["labels"],
         json!({
-            "team": "sec", "app.kubernetes.io/name": "securitywatch",
-            "app.kubernetes.io/component": "probe"
+            "team": "sec", "app.kubernetes.io/name": "renamed",
+            "app.kubernetes.io/component": "probe",
+            "securitywatch.io/daemonset": "securitywatch-probe"
         })
     );
     let pod = &template["spec"];
