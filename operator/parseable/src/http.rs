@@ -1,23 +1,25 @@
 //! Requests to one server with one account: deadlines, bounded answers, no redirects, judged addresses.
 
+mod account;
+mod call;
+
 use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use url::Url;
+
+use account::{Account, account};
+use call::LIST_BYTES;
+pub(crate) use call::{Call, Reply};
 
 use crate::failure::{Failure, FailureClass};
 use crate::guard::{GuardedResolver, TargetDenied, TargetGuard};
 use crate::server::{Credentials, Timeouts};
 
-/// What an ordinary answer may have.
-const ANSWER_BYTES: usize = 64 * 1024;
-/// What a list, a schema or an alert with a long query may have.
-const LIST_BYTES: usize = 8 * 1024 * 1024;
 /// The server closes connections that were idle for 5 s; one that it closes while we write looks like a failure.
 const POOL_IDLE: Duration = Duration::from_secs(3);
 
@@ -29,105 +31,6 @@ pub(crate) struct Http {
     base: Url,
     account: Account,
     timeouts: Timeouts,
-}
-
-/// Headers to come in with, and how to call the account in a sentence.
-#[derive(Debug)]
-struct Account {
-    headers: HeaderMap,
-    name: String,
-}
-
-/// One request.
-#[derive(Debug)]
-pub(crate) struct Call {
-    method: Method,
-    path: String,
-    body: Option<Value>,
-    headers: Vec<(&'static str, String)>,
-    limit: usize,
-    /// Doing it twice does what doing it once does.
-    repeatable: bool,
-}
-
-impl Call {
-    fn new(method: Method, path: impl Into<String>) -> Self {
-        let (path, body, headers) = (path.into(), None, Vec::new());
-        Self { method, path, body, headers, limit: ANSWER_BYTES, repeatable: true }
-    }
-
-    /// `path` is below `/api/v1`.
-    pub(crate) fn get(path: impl Into<String>) -> Self {
-        Self::new(Method::GET, path)
-    }
-
-    pub(crate) fn put(path: impl Into<String>) -> Self {
-        Self::new(Method::PUT, path)
-    }
-
-    pub(crate) fn patch(path: impl Into<String>) -> Self {
-        Self::new(Method::PATCH, path)
-    }
-
-    pub(crate) fn delete(path: impl Into<String>) -> Self {
-        Self::new(Method::DELETE, path)
-    }
-
-    /// Something new with each call, unless [`Call::upsert`].
-    pub(crate) fn post(path: impl Into<String>) -> Self {
-        Self { repeatable: false, ..Self::new(Method::POST, path) }
-    }
-
-    /// A POST that may be made twice.
-    pub(crate) fn upsert(mut self) -> Self {
-        self.repeatable = true;
-        self
-    }
-
-    pub(crate) fn json(mut self, body: Value) -> Self {
-        self.body = Some(body);
-        self
-    }
-
-    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    /// The answer may be long.
-    pub(crate) fn long(mut self) -> Self {
-        self.limit = LIST_BYTES;
-        self
-    }
-}
-
-/// An answer, whatever its status.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    /// Never shown: it may hold secrets.
-    body: Vec<u8>,
-    html: bool,
-}
-
-impl Reply {
-    /// 2xx, and not the page of some other server.
-    pub(crate) fn is_success(&self) -> bool {
-        (200..300).contains(&self.status) && !self.html
-    }
-
-    /// To recognise known errors by; never to show.
-    pub(crate) fn text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.body)
-    }
-
-    pub(crate) fn contains(&self, words: &str) -> bool {
-        self.text().contains(words)
-    }
-
-    fn json<T: DeserializeOwned>(&self) -> Option<T> {
-        serde_json::from_slice(&self.body).ok()
-    }
 }
 
 impl Http {
@@ -374,35 +277,6 @@ fn client(configure: impl Fn(ClientBuilder) -> ClientBuilder) -> reqwest::Result
         );
         builder().tls_certs_only([]).build()
     })
-}
-
-fn account(credentials: &Credentials) -> Result<Account, Failure> {
-    let mut headers = HeaderMap::new();
-    let name = match credentials {
-        Credentials::None => "without credentials".to_owned(),
-        Credentials::Basic { username, password } => {
-            use base64::Engine as _;
-            let pair = format!("{username}:{}", password.expose());
-            let value = format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(pair));
-            headers.insert(AUTHORIZATION, sensitive(&value)?);
-            format!("for user {username:?}")
-        }
-        Credentials::ApiKey(key) => {
-            headers.insert(HeaderName::from_static("x-api-key"), sensitive(key.expose().trim())?);
-            "for the API key".to_owned()
-        }
-    };
-    Ok(Account { headers, name })
-}
-
-fn sensitive(value: &str) -> Result<HeaderValue, Failure> {
-    let mut value = HeaderValue::from_str(value).map_err(|_| {
-        let message =
-            "the credentials hold characters that cannot be sent: check the Secret for line ends";
-        Failure::new(FailureClass::Unauthorized, message)
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// A web page where an API should be.

@@ -37,7 +37,7 @@ pub(crate) fn cluster_mark(cluster_id: &str) -> String {
 
 /// `sw-cluster:...`
 pub(crate) fn cluster_tag(cluster_id: &str) -> String {
-    format!("sw-cluster:{cluster_id}")
+    format!("{CLUSTER_TAG}{cluster_id}")
 }
 
 /// `sw-uid:...`
@@ -45,6 +45,7 @@ pub(crate) fn uid_tag(uid: &str) -> String {
     format!("{UID_TAG}{uid}")
 }
 
+const CLUSTER_TAG: &str = "sw-cluster:";
 const UID_TAG: &str = "sw-uid:";
 pub(crate) const ALERT_TAG: &str = "sw-alert:";
 const HASH_TAG: &str = "sw-hash:";
@@ -61,8 +62,12 @@ pub(crate) fn hash_tag(canonical: &str) -> String {
 
 /// Whether only we write such tags.
 pub(crate) fn is_own_tag(tag: &str) -> bool {
-    tag == TAG
-        || ["sw-cluster:", UID_TAG, ALERT_TAG, HASH_TAG].iter().any(|own| tag.starts_with(own))
+    tag == TAG || [CLUSTER_TAG, UID_TAG, ALERT_TAG, HASH_TAG].iter().any(|own| tag.starts_with(own))
+}
+
+/// The cluster among an alert's tags.
+pub(crate) fn cluster_of(tags: &[String]) -> Option<&str> {
+    tags.iter().find_map(|tag| tag.strip_prefix(CLUSTER_TAG))
 }
 
 /// The uid among an alert's tags.

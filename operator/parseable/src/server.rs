@@ -166,7 +166,7 @@ impl Server {
     /// be synced twice at the same time.
     ///
     /// Takes about eight requests and two for each alert when nothing is to do; the first answer that does not
-    /// come in time ends the pass.
+    /// come in time ends the pass. The future may be dropped at any point: the next pass finds what is half done.
     pub async fn sync(&self, desired: &Desired, known: &[KnownAlert]) -> SyncReport {
         sync::sync(&self.inner, desired, known).await
     }

@@ -47,7 +47,8 @@ pub(crate) async fn sync(server: &Inner, desired: &Desired, known: &[KnownAlert]
         (Ok(()), None) => None,
     };
     if let Some(failure) = failure {
-        if failure.class == FailureClass::ServerError {
+        // A route that is not there any more, for one: another version may run by now.
+        if !matches!(failure.class, FailureClass::Unreachable | FailureClass::Unauthorized) {
             server.facts.doubt(&server.site).await;
         }
         pass.fail_all(&failure);

@@ -165,16 +165,23 @@ fn time(text: &str) -> Option<Timestamp> {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum ListedTarget {
-    Wrapped { target: StoredTarget, enabled: bool },
+    Wrapped {
+        target: StoredTarget,
+        enabled: bool,
+        #[serde(default)]
+        error: Option<String>,
+    },
     Bare(StoredTarget),
 }
 
 impl ListedTarget {
-    /// The target, and whether the server calls it.
-    pub(crate) fn parts(self) -> (StoredTarget, bool) {
+    /// The target, and why the server does not call it. To recognise, never to show.
+    pub(crate) fn parts(self) -> (StoredTarget, Option<String>) {
         match self {
-            Self::Wrapped { target, enabled } => (target, enabled),
-            Self::Bare(target) => (target, true),
+            Self::Wrapped { target, enabled: false, error } => {
+                (target, Some(error.unwrap_or_default()))
+            }
+            Self::Wrapped { target, .. } | Self::Bare(target) => (target, None),
         }
     }
 }
@@ -231,15 +238,15 @@ mod tests {
 
     #[test]
     fn targets_of_old_and_new_servers_are_read() {
-        let read = |text: &str| -> (StoredTarget, bool) {
+        let read = |text: &str| -> (StoredTarget, Option<String>) {
             serde_json::from_str::<ListedTarget>(text).unwrap().parts()
         };
         let bare = r#"{"id":"X","name":"n","type":"webhook","endpoint":"http://********","username":null}"#;
-        let (target, enabled) = read(bare);
-        assert!(enabled);
+        let (target, refusal) = read(bare);
+        assert_eq!(refusal, None);
         assert_eq!(
             read(&format!(r#"{{"target":{bare},"enabled":false,"error":"e"}}"#)),
-            (target, false)
+            (target, Some("e".to_owned()))
         );
     }
 }

@@ -139,9 +139,6 @@ fn steps_for(index: usize, want: &Wanted<'_>, first: Option<&Found>, steps: &mut
                 steps.push(Step::Replace { index, id, body });
                 return;
             }
-            if alert.state() == AlertState::Disabled {
-                steps.push(Step::Enable { index, id: id.clone() });
-            }
             if is_same(alert, &body) {
                 steps.push(Step::Keep { index, alert: alert.clone() });
             } else {
@@ -150,7 +147,10 @@ fn steps_for(index: usize, want: &Wanted<'_>, first: Option<&Found>, steps: &mut
                     Some(hash) if !body.tags.iter().any(|tag| tag == hash) => Cause::Spec,
                     _ => Cause::Drift,
                 };
-                steps.push(Step::Update { index, id, body, cause });
+                steps.push(Step::Update { index, id: id.clone(), body, cause });
+            }
+            if alert.state() == AlertState::Disabled {
+                steps.push(Step::Enable { index, id });
             }
         }
     }

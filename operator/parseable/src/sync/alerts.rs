@@ -112,7 +112,9 @@ impl Pass<'_> {
 
     /// An id from the status may have come to mean something else; what names another owner is not ours.
     fn is_not_anothers(&self, alert: &StoredAlert) -> bool {
-        identity::uid_of(alert.tags()).is_none_or(|uid| uid == self.desired.owner.uid)
+        let owner = &self.desired.owner;
+        identity::uid_of(alert.tags()).is_none_or(|uid| uid == owner.uid)
+            && identity::cluster_of(alert.tags()).is_none_or(|id| id == owner.cluster_id)
     }
 
     async fn apply(&mut self, step: Step) -> Result<(), Failure> {
@@ -124,8 +126,12 @@ impl Pass<'_> {
             Step::Create { index, body } => {
                 (index, self.create(index, &body, ChangeKind::AlertCreated).await)
             }
-            Step::Replace { index, id, body } => (index, self.replace(index, &id, &body).await),
+            Step::Replace { index, id, body } => {
+                self.has_id(index, &id);
+                (index, self.replace(index, &id, &body).await)
+            }
             Step::Update { index, id, body, cause } => {
+                self.has_id(index, &id);
                 (index, self.update(index, &id, &body, cause).await)
             }
             Step::Enable { index, id } => (index, self.enable(index, &id).await),
@@ -251,6 +257,13 @@ impl Pass<'_> {
 
     pub(super) fn name(&self, index: usize) -> &str {
         self.desired.alerts.get(index).map_or("", |alert| alert.name.as_str())
+    }
+
+    /// It is there, whatever comes of changing it.
+    fn has_id(&mut self, index: usize, id: &str) {
+        if let Some(outcome) = self.outcomes.get_mut(index) {
+            outcome.id = Some(id.to_owned());
+        }
     }
 
     fn is_there(&mut self, index: usize, alert: &StoredAlert) {

@@ -79,7 +79,8 @@ impl Pass<'_> {
             "thresholdConfig": alert.threshold_config,
             "evalConfig": alert.eval_config,
             "notificationConfig": {"interval": alert.notification_config.interval.max(1)},
-            "targets": alert.targets,
+            // Those of the alert may be gone, which would be refused first.
+            "targets": [],
             "tags": alert.tags(),
         });
         let http = &self.server.http;

@@ -13,7 +13,7 @@ use crate::identity;
 use crate::plan::document;
 use crate::report::{Generation, Swept};
 use crate::server::Inner;
-use crate::wire::{ListedTarget, StoredTarget};
+use crate::wire::ListedTarget;
 
 pub(crate) async fn remove(server: &Inner, owner: &Owner, stream: &str) -> Result<Swept, Failure> {
     let facts = server.facts.get(&server.http, &server.site).await?;
@@ -85,7 +85,7 @@ async fn delete_targets(
     let listed: Vec<ListedTarget> = http.expect(&reply, FailureClass::AlertRejected, doing)?;
     let mut deleted = 0;
     for listed in listed {
-        let (target, _): (StoredTarget, bool) = listed.parts();
+        let (target, _) = listed.parts();
         let ours = identity::target_owner(&target.name).is_some_and(|(of, uid)| is_it(of, uid));
         if ours && delete_target(server, &target.id).await? {
             deleted += 1;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use url::Host;
 
@@ -13,6 +14,9 @@ use crate::plan::policy;
 use crate::plan::target::{self, Applied, Cause, TargetSpec};
 use crate::report::{Change, ChangeKind};
 use crate::wire::{ListedTarget, OutboundPolicy, StoredTarget};
+
+/// For the names of all receivers of a watch; those that take longer are left to an admin.
+const RESOLVE_ALL: Duration = Duration::from_secs(5);
 
 /// The targets of a watch after they were looked after.
 #[derive(Debug, Default)]
@@ -55,9 +59,10 @@ impl Pass<'_> {
         let mut targets = Targets { specs, found, there: BTreeSet::new(), failures };
         let mut refused = self.write_targets(&mut targets).await?;
         for (key, spec) in &targets.specs {
-            let id = spec.id.to_string();
-            if disabled.contains(&id) && !refused.contains_key(key) {
-                let why = policy::explain("Private target", self.server.manage_outbound_policy);
+            if let Some(error) = disabled.get(&spec.id.to_string())
+                && !refused.contains_key(key)
+            {
+                let why = policy::explain(error, self.server.manage_outbound_policy);
                 refused.insert(key.clone(), self.policy_failure(why));
             }
         }
@@ -189,14 +194,14 @@ impl Pass<'_> {
     async fn receivers(&self, specs: &BTreeMap<String, TargetSpec>) -> Vec<IpAddr> {
         let guard = self.server.http.guard();
         let resolver = GuardedResolver::new(std::sync::Arc::clone(guard));
+        let end = tokio::time::Instant::now() + RESOLVE_ALL;
         let mut addresses = Vec::new();
         for spec in specs.values() {
             match spec.url.expose().host() {
                 Some(Host::Ipv4(address)) => addresses.push(IpAddr::from(address)),
                 Some(Host::Ipv6(address)) => addresses.push(IpAddr::from(address)),
                 Some(Host::Domain(name)) => {
-                    let wait = std::time::Duration::from_secs(5);
-                    let found = tokio::time::timeout(wait, resolver.resolve(name)).await;
+                    let found = tokio::time::timeout_at(end, resolver.resolve(name)).await;
                     let found = found.ok().and_then(Result::ok).unwrap_or_default();
                     addresses.extend(found.iter().map(std::net::SocketAddr::ip));
                 }
@@ -217,15 +222,15 @@ impl Pass<'_> {
     }
 }
 
-/// Targets, and the ids of those that the server does not call.
-fn split(listed: Vec<ListedTarget>) -> (Vec<StoredTarget>, BTreeSet<String>) {
-    let mut disabled = BTreeSet::new();
+/// Targets, and the ids of those that the server does not call, with its reason.
+fn split(listed: Vec<ListedTarget>) -> (Vec<StoredTarget>, BTreeMap<String, String>) {
+    let mut disabled = BTreeMap::new();
     let targets = listed
         .into_iter()
         .map(|listed| {
-            let (target, enabled) = listed.parts();
-            if !enabled {
-                disabled.insert(target.id.clone());
+            let (target, refusal) = listed.parts();
+            if let Some(error) = refusal {
+                disabled.insert(target.id.clone(), error);
             }
             target
         })
