@@ -31,28 +31,40 @@ pub(crate) struct Facts {
 
 /// The last answer, for this account.
 #[derive(Debug, Default)]
-pub(crate) struct FactsCache(Mutex<Option<(Instant, Result<Facts, Failure>)>>);
+pub(crate) struct FactsCache(Mutex<Option<Seen>>);
+
+#[derive(Debug)]
+struct Seen {
+    when: Instant,
+    /// Of the site: what was seen before a restart is of no use after it, whichever account noticed it.
+    epoch: u64,
+    result: Result<Facts, Failure>,
+}
+
+impl Seen {
+    async fn now(http: &Http, site: &Site) -> Self {
+        let epoch = site.epoch();
+        Self { result: observe(http, site).await, when: Instant::now(), epoch }
+    }
+}
 
 impl FactsCache {
     /// Facts that are a few seconds old at most.
     pub(crate) async fn get(&self, http: &Http, site: &Site) -> Result<Facts, Failure> {
         let mut cached = self.0.lock().await;
-        match &*cached {
-            Some((when, result)) if when.elapsed() < FRESH => result.clone(),
-            _ => {
-                let result = observe(http, site).await;
-                *cached = Some((Instant::now(), result.clone()));
-                result
-            }
+        let fresh = cached
+            .as_ref()
+            .filter(|seen| seen.when.elapsed() < FRESH && seen.epoch == site.epoch());
+        if let Some(seen) = fresh {
+            return seen.result.clone();
         }
+        cached.insert(Seen::now(http, site).await).result.clone()
     }
 
     /// Facts of now.
     pub(crate) async fn renew(&self, http: &Http, site: &Site) -> Result<Facts, Failure> {
         let mut cached = self.0.lock().await;
-        let result = observe(http, site).await;
-        *cached = Some((Instant::now(), result.clone()));
-        result
+        cached.insert(Seen::now(http, site).await).result.clone()
     }
 
     /// Something was not as the facts say.

@@ -1,6 +1,7 @@
 //! What is remembered of one server. All of it can be lost without harm: it saves requests and tells drift from news.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -22,6 +23,8 @@ pub(crate) struct Site {
     streams: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
     /// One writer at a time for the outbound policy.
     pub(crate) policy: AsyncMutex<()>,
+    /// Grows with each restart that is noticed.
+    epoch: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -103,12 +106,20 @@ impl Site {
         let now = (facts.deployment.clone(), facts.started);
         let before = self.memory().compared.replace(now.clone());
         let Some(before) = before else { return Restart::No };
-        match (before, now) {
+        let seen = match (before, now) {
             ((Some(before), _), (Some(now), _)) if before != now => Restart::Replaced,
             ((_, Some(before)), (_, Some(now))) if before != now => Restart::Restarted,
             ((_, Some(_)), (_, Some(_))) => Restart::No,
             _ => Restart::Unknown,
+        };
+        if matches!(seen, Restart::Restarted | Restart::Replaced) {
+            self.epoch.fetch_add(1, Ordering::Relaxed);
         }
+        seen
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
     }
 }
 

@@ -108,3 +108,28 @@ async fn an_emptied_server_gets_everything_again() {
     assert_eq!(lab.targets(&watch).await[0]["id"], target);
     assert_eq!(sync(&server, &watch).await, []);
 }
+
+#[tokio::test]
+async fn a_restart_that_one_account_notices_is_known_to_the_others() {
+    let Some(lab) = Lab::standin_only("a_restart_that_one_account_notices").await else { return };
+    lab.standin().add_account("swoperator", "swoperator", Privilege::Editor);
+    lab.standin().set_policy(Policy {
+        allow_private: true,
+        allowed_cidrs: vec!["127.0.0.1/32".to_owned()],
+        ..Policy::default()
+    });
+    let config = ServerConfig {
+        credentials: basic("swoperator", "swoperator"),
+        manage_outbound_policy: false,
+        ..lab.config()
+    };
+    let (mine, theirs) = (lab.server(), lab.servers.get(&config).unwrap());
+    let watch = lab.watch("egress");
+    sync(&theirs, &watch).await;
+    assert_eq!(mine.check_restart().await, Ok(Restart::No));
+    lab.standin().restart().await;
+    assert_eq!(mine.check_restart().await, Ok(Restart::Restarted));
+    // What the other account saw a moment ago is not trusted.
+    let report = theirs.sync(&watch, &[]).await;
+    assert_eq!(kinds(&report.changes), [ChangeKind::AlertRecreated]);
+}
