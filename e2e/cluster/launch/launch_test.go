@@ -170,8 +170,13 @@ func TestTheControlSocketWorksInADeepDirectory(t *testing.T) {
 }
 
 func TestOnlyWhatIsMissingIsSaid(t *testing.T) {
-	report := "[+]ping ok\n[-]poststarthook/rbac/bootstrap-roles failed: not finished\n[+]etcd ok\nreadyz check failed\n"
-	if got := unready(report); got != "[-]poststarthook/rbac/bootstrap-roles failed: not finished, readyz check failed" {
-		t.Errorf("got %q", got)
+	for report, want := range map[string]string{
+		"[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n": "etcd",
+		"[-]a failed: x\n[-]b failed: x\n[-]c failed: x\n[-]d failed: x\n":   "a, b and 2 more",
+		"no such page\n": "no such page",
+	} {
+		if got := unready(report); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

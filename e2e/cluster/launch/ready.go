@@ -92,13 +92,21 @@ func (p *prober) ask(ctx context.Context, url string) error {
 	return nil
 }
 
-// unready is the part of a health report that says what is missing: [+] stands before what is well.
+// unready names the first checks that a health report says to have failed: lines like "[-]etcd failed: why".
 func unready(report string) string {
-	var missing []string
+	const shown = 2
+	var failed []string
 	for line := range strings.Lines(report) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "[+]") {
-			missing = append(missing, line)
+		if check, found := strings.CutPrefix(line, "[-]"); found {
+			check, _, _ = strings.Cut(strings.TrimSpace(check), " failed")
+			failed = append(failed, check)
 		}
 	}
-	return strings.Join(missing, ", ")
+	if len(failed) == 0 {
+		return strings.TrimSpace(report)
+	}
+	if len(failed) > shown {
+		return fmt.Sprintf("%s and %d more", strings.Join(failed[:shown], ", "), len(failed)-shown)
+	}
+	return strings.Join(failed, ", ")
 }
