@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::event_log::{DEFAULT_MAX_FILES, DEFAULT_MAX_SIZE_BYTES};
+mod agent;
+mod event_log;
 
-const BYTES_PER_MB: u64 = 1_000_000;
+pub use agent::AgentArgs;
+pub use event_log::EventLogArgs;
 
 /// Watches a Linux machine from inside its kernel, as a SecurityWatch or a TracingPolicy says.
 ///
@@ -39,6 +41,8 @@ Examples:
       securitywatch-probe run -f egress.yaml --secrets /etc/securitywatch/secrets
   Know before a roll-out whether a policy works on a Debian 12 node:
       securitywatch-probe check -f policy.yaml --capabilities debian-12
+  Be the probe of a cluster's node, from outside a pod:
+      KUBECONFIG=admin.conf securitywatch-probe agent --node-name worker-1 --ingest-credentials DIR
   Know what a policy may ask of this machine:
       sudo securitywatch-probe capabilities
 
@@ -49,6 +53,7 @@ Exit codes:
 
 Environment:
   NODE_NAME  the node's name in events, unless --node-name is given; else the host name
+  KUBECONFIG how `agent` finds the API server, unless it runs in a pod
   NO_COLOR   no colours, unless --color is given
   RUST_LOG   what is logged to standard error, for example debug; info without it";
 
@@ -61,6 +66,12 @@ pub enum Command {
     /// there already. If one document is refused nothing starts. SIGHUP reads the files again and exchanges
     /// changed policies without a gap. On stop it says what was seen, shipped, alerted and dropped.
     Run(Box<RunArgs>),
+    /// Watch this node of a Kubernetes cluster, as the cluster's SecurityWatch objects say
+    ///
+    /// Meant for a pod on each node; needs the rights of `run`. Watches come, change and go while it runs, and
+    /// one that cannot run harms no other. What became of each is in the object SecurityWatchNode of this node:
+    /// kubectl describe securitywatchnode NODE
+    Agent(Box<AgentArgs>),
     /// Say whether documents are valid and how each hook would be served
     ///
     /// Every mistake is shown with its line, its field and what to do. Needs no root, but without it the
@@ -93,19 +104,8 @@ pub struct RunArgs {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorWhen::Auto)]
     pub color: ColorWhen,
 
-    /// Write Tetragon's JSON lines to this file, readable by its owner only
-    #[arg(long, value_name = "PATH", value_parser = event_log_path)]
-    pub event_log: Option<PathBuf>,
-
-    /// Rotate the event log before it grows beyond this
-    #[arg(long, value_name = "MB", default_value_t = DEFAULT_MAX_SIZE_BYTES / BYTES_PER_MB,
-          value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub event_log_max_size_mb: u64,
-
-    /// Rotated event logs to keep (PATH.1 is the newest)
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_FILES,
-          value_parser = clap::value_parser!(u32).range(0..=1_000))]
-    pub event_log_max_files: u32,
+    #[command(flatten)]
+    pub event_log: EventLogArgs,
 
     /// Where the documents' Secrets are: key KEY of Secret NAME is the file DIR/NAME/KEY
     #[arg(long, value_name = "DIR")]
@@ -126,14 +126,6 @@ pub struct RunArgs {
     /// How kernel functions are hooked; auto: the cheapest way this kernel has
     #[arg(long, value_enum, value_name = "HOW", default_value_t = BackendChoice::Auto)]
     pub backend: BackendChoice,
-}
-
-impl RunArgs {
-    /// `--event-log-max-size-mb` in bytes.
-    #[must_use]
-    pub const fn event_log_max_size_bytes(&self) -> u64 {
-        self.event_log_max_size_mb * BYTES_PER_MB
-    }
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -224,15 +216,6 @@ pub enum CapabilitiesOutput {
     Json,
 }
 
-/// Standard output has its own option, which does not try to rotate it.
-fn event_log_path(text: &str) -> Result<PathBuf, String> {
-    match text {
-        "" => Err("the path is empty".to_owned()),
-        "-" => Err("for standard output use --output json".to_owned()),
-        path => Ok(PathBuf::from(path)),
-    }
-}
-
 /// The node's name in events: the option, else `NODE_NAME`, else the host name.
 #[must_use]
 pub fn node_name(option: Option<String>, environment: Option<String>, host: &str) -> String {
@@ -270,8 +253,9 @@ mod tests {
     fn run_has_tetragons_defaults() {
         let args = run(&["-f", "a.yaml", "b.yaml", "-f", "c.yaml"]).unwrap();
         assert_eq!(args.files, ["a.yaml", "b.yaml", "c.yaml"].map(PathBuf::from));
-        assert_eq!(args.event_log_max_size_bytes(), 10_000_000);
-        assert_eq!(args.event_log_max_files, 5);
+        assert!(args.event_log.options().is_none());
+        let log = run(&["--event-log", "e.log"]).unwrap().event_log.options().unwrap();
+        assert_eq!((log.max_size_bytes, log.max_files), (10_000_000, 5));
         assert_eq!((args.output, args.backend), (Output::Compact, BackendChoice::Auto));
     }
 
@@ -300,6 +284,9 @@ mod tests {
         }
         assert!(help(&["run"]).contains("--output none --event-log"));
         assert!(help(&["check"]).contains("--capabilities no-trampolines"));
+        for part in ["UID.apiKey", "SecurityWatchNode", "/readyz", "KUBECONFIG", "Parseable"] {
+            assert!(help(&["agent"]).contains(part), "{part}");
+        }
     }
 
     #[test]

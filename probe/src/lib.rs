@@ -1,8 +1,10 @@
 //! The node probe: kernel hooks to Tetragon JSON, Parseable rows and alerts.
 //!
 //! Data goes one way: `sensor` -> `process_cache` -> `encode` -> `ship` and `alert`. Policies go the
-//! other way, from the document into the kernel: `policy` -> `planner` -> `loader` -> `bpf`.
+//! other way, from the document into the kernel: `policy` -> `planner` -> `loader` -> `bpf`. In a cluster, `agent`
+//! brings the documents from the API server and the report back to it.
 
+pub mod agent;
 pub mod alert;
 pub mod bpf;
 pub mod capabilities;

@@ -30,6 +30,10 @@ fn main() -> ExitCode {
             }
             Err(error) => fail(&error),
         },
+        Command::Agent(args) => match command::agent::agent(*args) {
+            Ok(summary) => say(std::io::stderr(), &summary, ExitCode::SUCCESS),
+            Err(error) => fail(&error),
+        },
         Command::Check(args) => match command::check::check(&args) {
             Ok(report) => {
                 let code = if report.is_refused() { ExitCode::FAILURE } else { ExitCode::SUCCESS };

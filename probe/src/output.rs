@@ -1,34 +1,32 @@
 //! Where events go: this machine's outputs, the streams of the watches, and their alerts.
 
-use crate::alert::{
-    self, Alert, AlertEngine, AlertReport, AlertSummary, NotifyError, NotifySettings, ReportHook,
-    WatchAlerts, arm,
-};
+use crate::alert::{self, AlertEngine, AlertReport, NotifyError, NotifySettings, ReportHook};
 use crate::encode::compact::AlertLine;
-use crate::encode::flatten::{Origin, Row, flatten};
+use crate::encode::flatten::{Origin, flatten};
 use crate::encode::rfc3339::Rfc3339;
 use crate::event::{Action, Body, Event};
 use crate::local_output::{AlertView, LocalOutput};
 use crate::metrics::{KindLabel, Metrics};
-use crate::secrets::{SecretError, Secrets};
-use crate::ship::{self, Credentials, ShipSettings, ShipState, ShipSummary, Shipper, TargetError};
+use crate::secrets::SecretError;
+use crate::ship::{ShipSettings, ShipState, ShipSummary, Shipper, TargetError};
 use crate::spool::Class;
 use prometheus_client::metrics::counter::Counter;
-use securitywatch_api::document::{Document, Kind};
-use securitywatch_api::v1alpha1::SecretRef;
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
-/// What one watch asks of the outputs.
-#[derive(Debug, Clone)]
-pub struct WatchOutput {
-    pub name: String,
-    pub target: Option<ship::Target>,
-    /// See [`WatchAlerts::sees_all`].
-    pub sees_all: bool,
-    pub alerts: Vec<Alert>,
-}
+mod control;
+mod streams;
+mod summary;
+mod watch;
+
+use control::{Exchange, StreamId};
+pub use control::{MAX_STREAMS, OutputControl};
+pub use summary::Summary;
+pub use watch::{Scope, WatchOutput};
 
 /// All outputs of a run.
 #[derive(Clone)]
@@ -50,45 +48,9 @@ pub enum OutputError {
     #[error("{watch}: spec.target.parseable.{field}: {source}")]
     Secret { watch: String, field: &'static str, source: SecretError },
     #[error("{watch}: {source}")]
-    Target { watch: String, source: TargetError },
+    Target { watch: String, source: Arc<TargetError> },
     #[error(transparent)]
     Notify(#[from] NotifyError),
-}
-
-impl WatchOutput {
-    /// Reads what a document's target and alerts need from `secrets`.
-    ///
-    /// # Errors
-    /// The first thing that is wrong, with what to create or mend.
-    pub fn from_document(document: &Document, secrets: &Secrets) -> Result<Self, OutputError> {
-        let watch = || document.title();
-        let account = |field, secret: &Option<SecretRef>| {
-            let read = |s: &SecretRef| Credentials::from_secret(secrets, &s.secret_name);
-            secret.as_ref().map(read).transpose().map_err(|source| OutputError::Secret {
-                watch: watch(),
-                field,
-                source,
-            })
-        };
-        let target = match &document.parseable {
-            None => None,
-            Some(parseable) => {
-                let management = account("credentials", &parseable.credentials)?;
-                let ingest = account("ingestCredentials", &parseable.ingest_credentials)?;
-                Some(ship::Target {
-                    url: parseable.url.as_str().trim_end_matches('/').to_owned(),
-                    stream: parseable.stream.clone(),
-                    retention_days: parseable.retention_days,
-                    credentials: ingest.or_else(|| management.clone()).unwrap_or_default(),
-                    management,
-                })
-            }
-        };
-        let alerts = document.alerts.iter().map(|a| arm(a, secrets)).collect::<Result<_, _>>();
-        let alerts = alerts.map_err(|source| OutputError::Alert { watch: watch(), source })?;
-        let sees_all = document.kind == Kind::AlertsV1;
-        Ok(Self { name: document.name.clone(), target, sees_all, alerts })
-    }
 }
 
 /// Where this run's events come from: a name for the node, its boot, and a fresh `run_id`.
@@ -109,9 +71,12 @@ pub struct Outputs {
     origin: Origin,
     clock: Rfc3339,
     local: Option<LocalOutput>,
-    shippers: Vec<Shipper>,
-    /// By watch: its shipper's number.
-    shipper_of: Vec<Option<usize>>,
+    streams: Vec<Stream>,
+    /// By watch.
+    routes: Vec<Option<Route>>,
+    changes: Receiver<Exchange>,
+    /// Streams that nobody wants any more, until what waits in them is sent.
+    ending: JoinSet<ShipSummary>,
     alerts: AlertEngine,
     counters: Counters,
     /// Kept between rows for their memory.
@@ -123,6 +88,27 @@ pub struct Outputs {
     rt: Handle,
 }
 
+/// A stream with the scopes of its watches.
+#[derive(Debug)]
+struct Stream {
+    id: StreamId,
+    shipper: Shipper,
+    scopes: Vec<Scope>,
+}
+
+impl Stream {
+    fn admits(&self, event: &Event) -> bool {
+        self.scopes.iter().any(|scope| scope.admits(event))
+    }
+}
+
+/// Where the events of a watch's hooks go: a place in the list of streams.
+#[derive(Debug)]
+struct Route {
+    stream: usize,
+    scope: Scope,
+}
+
 struct Counters {
     exec: Counter,
     exit: Counter,
@@ -130,6 +116,8 @@ struct Counters {
 }
 
 const EVENTS_PER_CLOCK_READ: u32 = 64;
+/// How long a stream that nobody wants any more may take to send what waits in it.
+const ENDING_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Outputs {
     /// Starts shipping and alerting; servers that do not answer are no error here. `local` stays what it is.
@@ -142,18 +130,39 @@ impl Outputs {
         rt: &Handle,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, OutputError> {
-        let (shippers, shipper_of) = start_shippers(&config, rt, metrics)?;
+        Self::start_exchangeable(config, local, rt, metrics).map(|(outputs, _)| outputs)
+    }
+
+    /// The same, with the means to exchange the watches' targets later.
+    ///
+    /// # Errors
+    /// What cannot work as it is written.
+    pub fn start_exchangeable(
+        config: OutputConfig,
+        local: Option<LocalOutput>,
+        rt: &Handle,
+        metrics: &Arc<Metrics>,
+    ) -> Result<(Self, OutputControl), OutputError> {
+        let (mut control, changes) =
+            OutputControl::new(config.ship, config.origin.clone(), rt.clone(), Arc::clone(metrics));
+        let numbered: Vec<_> = config.watches.iter().cloned().enumerate().collect();
+        let (first, errors) = control.prepare(&numbered);
+        if let Some((_, error)) = errors.into_iter().next() {
+            return Err(error);
+        }
         let on_alert =
             report_hook(local.as_ref().and_then(LocalOutput::alerts), config.on_alert.clone());
-        let watches = watch_alerts(config.watches);
+        let watches = watch::watch_alerts(config.watches);
         let alerts = AlertEngine::start(watches, config.notify, on_alert, rt, metrics)?;
         let counter = |kind| metrics.events.get_or_create_owned(&KindLabel { kind });
-        Ok(Self {
+        let mut outputs = Self {
             origin: config.origin,
             clock: Rfc3339::default(),
             local,
-            shippers,
-            shipper_of,
+            streams: Vec::new(),
+            routes: Vec::new(),
+            changes,
+            ending: JoinSet::new(),
             alerts,
             counters: Counters {
                 exec: counter("process_exec"),
@@ -165,7 +174,30 @@ impl Outputs {
             now: Instant::now(),
             since_clock: 0,
             rt: rt.clone(),
-        })
+        };
+        outputs.exchange(first);
+        Ok((outputs, control))
+    }
+
+    /// Takes over the new state; streams that are not in it end in the background.
+    fn exchange(&mut self, exchange: Exchange) {
+        let mut before: HashMap<StreamId, Shipper> =
+            self.streams.drain(..).map(|stream| (stream.id, stream.shipper)).collect();
+        for placed in exchange.streams {
+            let id = placed.id;
+            if let Some(shipper) = placed.new.or_else(|| before.remove(&id)) {
+                self.streams.push(Stream { id, shipper, scopes: placed.scopes });
+            }
+        }
+        let place = |id| self.streams.iter().position(|stream| stream.id == id);
+        let placed = |route: control::Route| {
+            Some(Route { stream: place(route.stream)?, scope: route.scope })
+        };
+        self.routes = exchange.by_watch.into_iter().map(|route| route.and_then(placed)).collect();
+        let deadline = Instant::now() + ENDING_PATIENCE;
+        for shipper in before.into_values() {
+            self.ending.spawn_on(shipper.finish(deadline), &self.rt);
+        }
     }
 
     /// Takes one event.
@@ -179,7 +211,11 @@ impl Outputs {
             Body::Kprobe(kprobe) => (&self.counters.kprobe, Some(kprobe.hook.watch)),
         };
         counter.inc();
-        if self.shippers.is_empty() && self.alerts.is_idle() {
+        let taken = match watch {
+            None => self.streams.iter().any(|stream| stream.admits(event)),
+            Some(watch) => self.route(watch, event).is_some(),
+        };
+        if !taken && self.alerts.is_idle() {
             return;
         }
         self.since_clock += 1;
@@ -189,15 +225,37 @@ impl Outputs {
         }
         let row = flatten(event, &self.origin, &mut self.clock, std::mem::take(&mut self.buffer));
         self.alerts.judge(&row, watch, event.time, self.now);
-        let shippers = match watch {
-            None => self.shippers.as_mut_slice(),
-            Some(watch) => match self.shipper_of.get(watch).copied().flatten() {
-                Some(number) => &mut self.shippers[number..=number],
-                None => &mut [],
-            },
-        };
-        ship(shippers, &mut self.json, &row, event, self.now);
+        if taken {
+            self.json.clear();
+            row.write_open(&mut self.json);
+        }
         self.buffer = row.into_buffer();
+        if taken {
+            self.ship(watch, event);
+        }
+    }
+
+    /// Appends the row in `json` to each stream that takes it.
+    fn ship(&mut self, watch: Option<usize>, event: &Event) {
+        let (class, json, now) = (class(event), self.json.as_slice(), self.now);
+        match watch {
+            None => {
+                for stream in self.streams.iter_mut().filter(|stream| stream.admits(event)) {
+                    stream.shipper.append(json, class, event.time, now);
+                }
+            }
+            Some(watch) => {
+                if let Some(place) = self.route(watch, event) {
+                    self.streams[place].shipper.append(json, class, event.time, now);
+                }
+            }
+        }
+    }
+
+    /// The stream that takes an event of this watch's hooks.
+    fn route(&self, watch: usize, event: &Event) -> Option<usize> {
+        let route = self.routes.get(watch)?.as_ref()?;
+        route.scope.admits(event).then_some(route.stream)
     }
 
     /// Hands over what is old enough; to be called every 10 to 50 ms, also when there are no events.
@@ -207,23 +265,33 @@ impl Outputs {
         if let Some(local) = &mut self.local {
             local.flush();
         }
-        for shipper in &mut self.shippers {
-            shipper.tick(self.now);
+        for stream in &mut self.streams {
+            stream.shipper.tick(self.now);
         }
         self.alerts.tick(self.now);
+        if let Ok(mut exchange) = self.changes.try_recv() {
+            let done = exchange.done.take();
+            self.exchange(exchange);
+            drop(done);
+        }
+        while let Some(ended) = self.ending.try_join_next() {
+            if let Ok(summary) = ended {
+                tracing::info!(stream = summary.stream, "No longer shipped to: {summary}");
+            }
+        }
     }
 
     /// How shipping stands, by stream, with the counts so far.
     #[must_use]
     pub fn shipping(&self) -> Vec<(ShipState, ShipSummary)> {
-        self.shippers.iter().map(|s| (s.state(), s.summary())).collect()
+        self.streams.iter().map(|s| (s.shipper.state(), s.shipper.summary())).collect()
     }
 
     /// Whether nobody takes the events any more: standard output was closed, and nothing else is asked for.
     #[must_use]
     pub fn is_unread(&self) -> bool {
         let local = self.local.as_ref().is_some_and(LocalOutput::is_unread);
-        local && self.shippers.is_empty() && self.alerts.is_idle()
+        local && self.streams.is_empty() && self.alerts.is_idle()
     }
 
     /// Sends what is left, for at most `patience`, and says what became of everything. Not to be called from a thread of
@@ -233,9 +301,12 @@ impl Outputs {
         self.tick();
         let deadline = Instant::now() + patience;
         let shipping =
-            futures::future::join_all(self.shippers.into_iter().map(|s| s.finish(deadline)));
-        let (streams, alerts) =
-            self.rt.block_on(async { futures::join!(shipping, self.alerts.finish(deadline)) });
+            futures::future::join_all(self.streams.into_iter().map(|s| s.shipper.finish(deadline)));
+        // Each of these has a deadline of its own, which is no later.
+        let ending = async { while self.ending.join_next().await.is_some() {} };
+        let (streams, alerts, ()) = self
+            .rt
+            .block_on(async { futures::join!(shipping, self.alerts.finish(deadline), ending) });
         let counts = self.local.as_ref().map(LocalOutput::counts);
         if let Some(local) = self.local {
             local.stop(patience);
@@ -252,82 +323,12 @@ impl Outputs {
     }
 }
 
-fn ship(shippers: &mut [Shipper], json: &mut Vec<u8>, row: &Row<'_>, event: &Event, now: Instant) {
-    if shippers.is_empty() {
-        return;
-    }
-    json.clear();
-    row.write_open(json);
-    for shipper in shippers {
-        shipper.append(json, class(event), event.time, now);
-    }
-}
-
 /// What must not be lost for a flood of something else: the life of processes, and what was done to them.
 fn class(event: &Event) -> Class {
     match &event.body {
         Body::Kprobe(kprobe) if kprobe.action == Action::Post => Class::Telemetry,
         _ => Class::Lifecycle,
     }
-}
-
-type Started = (Vec<Shipper>, Vec<Option<usize>>);
-
-/// One shipper for each stream, however many watches name it.
-fn start_shippers(
-    config: &OutputConfig,
-    rt: &Handle,
-    metrics: &Arc<Metrics>,
-) -> Result<Started, OutputError> {
-    let mut targets: Vec<ship::Target> = Vec::new();
-    let mut shippers = Vec::new();
-    let mut shipper_of = Vec::new();
-    for watch in &config.watches {
-        let Some(target) = &watch.target else {
-            shipper_of.push(None);
-            continue;
-        };
-        let known =
-            targets.iter().position(|t| (&t.url, &t.stream) == (&target.url, &target.stream));
-        if let Some(number) = known {
-            if targets[number].retention_days != target.retention_days {
-                let (watch, stream) = (&watch.name, &target.stream);
-                tracing::warn!(
-                    watch,
-                    stream,
-                    "Another watch ships to this stream with another retention; the first one counts"
-                );
-            }
-            shipper_of.push(known);
-            continue;
-        }
-        let shipper = Shipper::start(target, config.ship, &config.origin, rt, metrics)
-            .map_err(|source| OutputError::Target { watch: watch.name.clone(), source })?;
-        shipper_of.push(Some(shippers.len()));
-        shippers.push(shipper);
-        targets.push(target.clone());
-    }
-    Ok((shippers, shipper_of))
-}
-
-fn watch_alerts(watches: Vec<WatchOutput>) -> Vec<WatchAlerts> {
-    let mut streams: Vec<String> =
-        watches.iter().filter_map(|w| Some(w.target.as_ref()?.stream.clone())).collect();
-    streams.dedup();
-    // Rules without a stream of their own are about the one there is.
-    let only = if streams.len() == 1 { streams.pop() } else { None };
-    let stream_of = |watch: &WatchOutput| match &watch.target {
-        Some(target) => Some(target.stream.clone()),
-        None if watch.sees_all => only.clone(),
-        None => None,
-    };
-    let alerts = |w: WatchOutput| WatchAlerts {
-        stream: stream_of(&w),
-        watch: w.name,
-        sees_all: w.sees_all,
-        alerts: w.alerts,
-    };
-    watches.into_iter().map(alerts).collect()
 }
 
 fn report_hook(view: Option<AlertView>, other: Option<ReportHook>) -> Option<ReportHook> {
@@ -345,50 +346,10 @@ fn report_hook(view: Option<AlertView>, other: Option<ReportHook>) -> Option<Rep
     }))
 }
 
-/// What became of a run's events; one line each where shown.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Events by kind.
-    pub exec: u64,
-    pub exit: u64,
-    pub kprobe: u64,
-    pub streams: Vec<ShipSummary>,
-    pub alerts: AlertSummary,
-    /// Lines standard output was too slow for.
-    pub lost_on_stdout: u64,
-    /// Events missing from the event log.
-    pub lost_in_event_log: u64,
-}
-
-impl std::fmt::Display for Summary {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { exec, exit, kprobe, .. } = self;
-        let total = exec + exit + kprobe;
-        write!(
-            f,
-            "saw {total} events: {exec} process_exec, {exit} process_exit, {kprobe} process_kprobe"
-        )?;
-        for stream in &self.streams {
-            write!(f, "\n{stream}")?;
-        }
-        if !self.alerts.hits.is_empty() {
-            write!(f, "\n{}", self.alerts)?;
-        }
-        for (what, lost) in
-            [("standard output", self.lost_on_stdout), ("the event log", self.lost_in_event_log)]
-        {
-            if lost > 0 {
-                write!(f, "\ndropped {lost} events of {what}: slow_reader")?;
-            }
-        }
-        Ok(())
-    }
-}
-
 impl std::fmt::Debug for Outputs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Outputs")
-            .field("shippers", &self.shippers)
+            .field("streams", &self.streams)
             .field("alerts", &self.alerts)
             .finish_non_exhaustive()
     }

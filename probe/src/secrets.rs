@@ -75,7 +75,7 @@ fn check_name(part: &str) -> Result<(), SecretError> {
 }
 
 /// One key's file with the value it last had.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretFile {
     name: String,
     key: String,

@@ -6,6 +6,7 @@
 
 use crate::event::WallTime;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -50,7 +51,7 @@ pub struct Lease<B> {
 /// See the module documentation.
 #[derive(Debug)]
 pub struct Spool<B> {
-    budget_bytes: usize,
+    budget_bytes: AtomicUsize,
     state: Mutex<State<B>>,
     ready: Notify,
 }
@@ -76,7 +77,13 @@ impl<B: Load> Spool<B> {
             next_id: 0,
             closed: false,
         };
+        let budget_bytes = AtomicUsize::new(budget_bytes);
         Self { budget_bytes, state: Mutex::new(state), ready: Notify::new() }
+    }
+
+    /// Changes the bound; what it holds stays until the next batch needs room.
+    pub fn set_budget(&self, bytes: usize) {
+        self.budget_bytes.store(bytes, Relaxed);
     }
 
     /// Appends a batch; never waits. Returns the events that had to be dropped for it: the oldest telemetry first, then the
@@ -85,7 +92,7 @@ impl<B: Load> Spool<B> {
     pub fn push(&self, batch: B) -> u64 {
         let mut state = self.lock();
         let mut dropped = 0;
-        while state.bytes() + batch.bytes() > self.budget_bytes {
+        while state.bytes() + batch.bytes() > self.budget_bytes.load(Relaxed) {
             let Some(victim) = state.take_victim(batch.class()) else {
                 return dropped + batch.rows();
             };

@@ -13,7 +13,7 @@ use securitywatch_probe::event::{
 use securitywatch_probe::metrics::Metrics;
 use securitywatch_probe::output::{OutputConfig, Outputs, Summary, WatchOutput, origin};
 use securitywatch_probe::secrets::Secrets;
-use securitywatch_probe::ship::{Credentials, ShipSettings, Target};
+use securitywatch_probe::ship::{Credentials, Keeper, ShipSettings, Target};
 use serde_json::{Value as Json, json};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -185,15 +185,11 @@ async fn ship(server: &Server, stream: &str, events: Vec<Event>) -> Summary {
         retention_days: Some(7),
         credentials: server.credentials(),
         management: None,
+        keeper: Keeper::Probe,
     };
     let config = OutputConfig {
         origin: origin("n1".into(), None),
-        watches: vec![WatchOutput {
-            name: "w".into(),
-            target: Some(target),
-            sees_all: false,
-            alerts: Vec::new(),
-        }],
+        watches: vec![WatchOutput { target: Some(target), ..WatchOutput::silent("w".into()) }],
         ship: ShipSettings::default(),
         notify: NotifySettings::default(),
         on_alert: None,

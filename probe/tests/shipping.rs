@@ -10,8 +10,8 @@ use securitywatch_probe::event::WallTime;
 use securitywatch_probe::metrics::Metrics;
 use securitywatch_probe::secrets::Secrets;
 use securitywatch_probe::ship::{
-    Backoff, BatchLimits, Credentials, ShipSettings, ShipState, ShipSummary, Shipper, Target,
-    Timeouts,
+    Backoff, BatchLimits, Credentials, Keeper, ShipSettings, ShipState, ShipSummary, Shipper,
+    Target, Timeouts,
 };
 use securitywatch_probe::spool::Class;
 use serde_json::{Value, json};
@@ -41,6 +41,7 @@ fn target(url: &str) -> Target {
         retention_days: None,
         credentials: Credentials::None,
         management: None,
+        keeper: Keeper::Probe,
     }
 }
 

@@ -148,6 +148,8 @@ pub mod reasons {
         pub const ACTION_NOT_SCOPED: &str = "ActionNotScoped";
         /// Loading: the TracingPolicy objects are not known yet.
         pub const AWAITING_POLICY: &str = "AwaitingPolicy";
+        /// Shipping is idle: the account to ship with has not come to the node yet.
+        pub const AWAITING_ACCOUNT: &str = "AwaitingAccount";
     }
     /// Of `Reconciling`.
     pub mod reconciling {

@@ -77,7 +77,7 @@ pub struct SecurityWatchNodeStatus {
     /// The policies this node was asked to load.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
-        length(max = 256),
+        length(max = 1024),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uid"])
     )]
     pub policies: Option<Vec<NodePolicy>>,

@@ -1,32 +1,27 @@
 //! `run`: everything together, until a signal.
 
 use std::io::{self, IsTerminal as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::check::{judge, preference};
 use super::documents::Documents;
+use super::sensing::{Sensing, SensingError};
 use super::watches::Watches;
 use crate::alert::NotifySettings;
 use crate::check::Report;
 use crate::check::node::{Node, NodeError};
 use crate::cli::{Output, RunArgs, node_name};
-use crate::event_log::{EventLog, EventLogError, EventLogOptions};
+use crate::event_log::EventLogError;
 use crate::kernel::KernelError;
-use crate::loader::{self, LoadError, Sizes};
 use crate::local_output::{LocalOutput, Shown};
 use crate::metrics::{self, Metrics, ServeError};
-use crate::output::{OutputConfig, OutputError, Outputs, Summary, WatchOutput, origin};
-use crate::policy::{ApplyError, PolicySet};
-use crate::process_cache::ProcessCache;
+use crate::output::{OutputConfig, OutputError, Outputs, WatchOutput, origin};
+use crate::policy::ApplyError;
 use crate::secrets::Secrets;
-use crate::sensor::{self, Loss, SensorStats, seed_processes};
 use crate::ship::ShipSettings;
-use reader::Reader;
-
-mod reader;
 
 /// Why nothing runs, or nothing runs any more.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +41,9 @@ pub enum RunError {
     /// See [`EventLogError`].
     #[error(transparent)]
     EventLog(#[from] EventLogError),
-    /// The trial worked and the real program did not.
-    #[error("{0}")]
-    Load(#[from] LoadError),
+    /// See [`SensingError`].
+    #[error(transparent)]
+    Sensing(#[from] SensingError),
     /// A document that passed the check cannot be loaded.
     #[error("{title}: {source}")]
     Apply {
@@ -63,9 +58,6 @@ pub enum RunError {
     /// See [`ServeError`].
     #[error(transparent)]
     Metrics(#[from] ServeError),
-    /// The kernel refuses to map a ring.
-    #[error("cannot open the ring buffers: {0}")]
-    Rings(#[source] libbpf_rs::Error),
     /// A thread, a signal handler or a socket.
     #[error("{what}: {source}")]
     System {
@@ -117,30 +109,15 @@ pub fn run(args: RunArgs) -> Result<String, RunError> {
         tracing::info!(%addr, "Metrics at /metrics");
     }
 
-    let sizes = Sizes::for_memory(memory_bytes());
-    let (lifecycle, maps) = loader::load_lifecycle(sizes)?;
-    let mut cache = ProcessCache::new(&name, sensor::boot_wall_ns());
-    let processes = seed_processes(Path::new("/proc"), &mut cache, &maps.processes);
-    let policies = PolicySet::new(maps, capabilities, prefer);
-    let (reader, ended) = Reader::start(
-        policies.maps(),
-        sizes,
-        cache,
-        policies.table(),
-        outputs,
-        Arc::clone(&metrics),
-    )?;
-    // From here on somebody reads the rings, so a long load of many hooks loses nothing.
-    let mut watches = Watches::new(policies, args.files.clone(), node, prefer);
-    watches.load(&documents, &report)?;
+    let mut sensing = Sensing::start(&name, capabilities, prefer, outputs, &metrics)?;
+    let mut watches = Watches::new(args.files.clone(), node, prefer);
+    watches.load(&mut sensing.policies, &documents, &report)?;
+    let processes = sensing.processes;
     tracing::info!(node = name, documents = documents.all.len(), processes, "Watching");
     let ready = args.ready_file.map(ReadyFile::create).transpose()?;
-    runtime.block_on(until_stopped(ended, &mut watches))?;
+    runtime.block_on(until_stopped(&mut sensing, &mut watches))?;
     drop(ready);
-    // Detached first: what is in the rings then is all there will be.
-    drop((watches, lifecycle));
-    let (stats, summary) = reader.stop();
-    Ok(closing_words(&stats, summary))
+    Ok(sensing.stop())
 }
 
 /// Everything that takes events, with what the documents and their secrets ask for.
@@ -151,7 +128,7 @@ fn start_outputs(
     runtime: &tokio::runtime::Runtime,
     metrics: &Arc<Metrics>,
 ) -> Result<Outputs, RunError> {
-    let local = LocalOutput::start(node, shown(args), event_log(args)?)
+    let local = LocalOutput::start(node, shown(args), args.event_log.open()?)
         .map_err(system("start the output threads"))?;
     let secrets = Secrets::new(args.secrets.clone());
     let watches = documents
@@ -159,8 +136,7 @@ fn start_outputs(
         .iter()
         .map(|document| {
             if document.suspended {
-                let (name, alerts) = (document.name.clone(), Vec::new());
-                return Ok(WatchOutput { name, target: None, sees_all: false, alerts });
+                return Ok(WatchOutput::silent(document.name.clone()));
             }
             WatchOutput::from_document(document, &secrets)
         })
@@ -176,10 +152,7 @@ fn start_outputs(
 }
 
 /// Ctrl-C, SIGTERM, or nobody is left to write for. SIGHUP reads the files again.
-async fn until_stopped(
-    mut ended: tokio::sync::oneshot::Receiver<()>,
-    watches: &mut Watches,
-) -> Result<(), RunError> {
+async fn until_stopped(sensing: &mut Sensing, watches: &mut Watches) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(system("await SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("await Ctrl-C"))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(system("await SIGHUP"))?;
@@ -187,8 +160,8 @@ async fn until_stopped(
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = &mut ended => return Ok(()),
-            _ = hangup.recv() => watches.reload(),
+            _ = &mut sensing.ended => return Ok(()),
+            _ = hangup.recv() => watches.reload(&mut sensing.policies),
         }
     }
 }
@@ -212,21 +185,6 @@ impl Drop for ReadyFile {
     }
 }
 
-/// What became of everything, and one line for each cause of loss before the outputs.
-fn closing_words(stats: &SensorStats, summary: Option<Summary>) -> String {
-    let mut text = summary.map_or_else(String::new, |summary| format!("{summary}\n"));
-    let mut line = |count: u64, what: &str| {
-        if count > 0 {
-            text.push_str(&format!("dropped {count} events before the outputs: {what}\n"));
-        }
-    };
-    for (cause, count) in Loss::ALL.iter().zip(stats.lost) {
-        line(count, cause.as_str());
-    }
-    line(stats.undecodable, "undecodable");
-    text
-}
-
 fn shown(args: &RunArgs) -> Shown {
     match args.output {
         Output::Json => Shown::Json,
@@ -238,19 +196,4 @@ fn shown(args: &RunArgs) -> Shown {
             timestamps: args.timestamps,
         },
     }
-}
-
-fn event_log(args: &RunArgs) -> Result<Option<EventLog>, EventLogError> {
-    let options = args.event_log.clone().map(|path| EventLogOptions {
-        path,
-        max_size_bytes: args.event_log_max_size_bytes(),
-        max_files: args.event_log_max_files,
-    });
-    options.map(EventLog::open).transpose()
-}
-
-fn memory_bytes() -> u64 {
-    let info = rustix::system::sysinfo();
-    #[allow(clippy::useless_conversion, reason = "the field is 32 bits wide on some machines")]
-    u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit))
 }

@@ -1,4 +1,4 @@
-//! The documents' policies in the kernel, and what a second reading of the files changes.
+//! The policies of files in the kernel, and what a second reading of the files changes.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,9 +13,8 @@ use crate::policy::PolicySet;
 use securitywatch_api::document::Document;
 use securitywatch_api::policy::Policy;
 
-/// The loaded policies with the files they came from.
+/// The files, and what of them is loaded.
 pub(super) struct Watches {
-    set: PolicySet,
     files: Vec<PathBuf>,
     node: Node,
     prefer: Preference,
@@ -24,21 +23,25 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    pub(super) fn new(set: PolicySet, files: Vec<PathBuf>, node: Node, prefer: Preference) -> Self {
-        Self { set, files, node, prefer, known: HashMap::new() }
+    pub(super) fn new(files: Vec<PathBuf>, node: Node, prefer: Preference) -> Self {
+        Self { files, node, prefer, known: HashMap::new() }
     }
 
     /// Loads every policy that this node can serve, in the order of the documents, which is that of the outputs.
     ///
     /// # Errors
     /// The first policy that the kernel does not take.
-    pub(super) fn load(&mut self, documents: &Documents, report: &Report) -> Result<(), RunError> {
+    pub(super) fn load(
+        &mut self,
+        set: &mut PolicySet,
+        documents: &Documents,
+        report: &Report,
+    ) -> Result<(), RunError> {
         for (watch, document) in documents.all.iter().enumerate() {
             let title = document.title();
             let policy = wanted(document, report);
             if let Some(policy) = &policy {
-                self.set
-                    .apply(&title, policy, watch)
+                set.apply(&title, policy, watch)
                     .map_err(|source| RunError::Apply { title: title.clone(), source })?;
             }
             self.known.insert(title, (watch, policy));
@@ -60,7 +63,7 @@ impl Watches {
 
     /// Reads the files again and exchanges the policies that changed, without a gap. Anything wrong leaves
     /// everything as it was. Targets and alerts are those of the start.
-    pub(super) fn reload(&mut self) {
+    pub(super) fn reload(&mut self, set: &mut PolicySet) {
         let (documents, report) = match self.read_again() {
             Ok(read) => read,
             Err(problems) => {
@@ -84,8 +87,8 @@ impl Watches {
                 continue;
             }
             let done = match &wanted {
-                Some(policy) => self.set.apply(&title, policy, *watch).map(|_| ()),
-                None => self.set.remove(&title),
+                Some(policy) => set.apply(&title, policy, *watch).map(|_| ()),
+                None => set.remove(&title),
             };
             match done {
                 Ok(()) => {
@@ -100,7 +103,7 @@ impl Watches {
         for (title, (_, loaded)) in &mut self.known {
             let gone =
                 loaded.is_some() && documents.all.iter().all(|document| document.title() != *title);
-            if gone && self.set.remove(title).is_ok() {
+            if gone && set.remove(title).is_ok() {
                 tracing::info!(document = title, "Policy removed");
                 *loaded = None;
             }

@@ -33,7 +33,7 @@ pub struct LoadedHook {
 pub type HookTable = Arc<RwLock<HashMap<u32, Arc<LoadedHook>>>>;
 
 /// What became of one hook of an applied policy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookReport {
     /// The symbol.
     pub function: String,

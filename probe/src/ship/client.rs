@@ -1,14 +1,16 @@
 //! One stream of one Parseable server over HTTP: requests out, answers sorted by what to do about them.
 
 use super::credentials::Credentials;
+use super::words::Words;
 use bytes::Bytes;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Where a watch's events go.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Base URL of the server: `http://parseable.parseable.svc`.
     pub url: String,
@@ -19,6 +21,16 @@ pub struct Target {
     pub credentials: Credentials,
     /// For looking at the stream, creating it and its retention; `None` uses the others for that too.
     pub management: Option<Credentials>,
+    pub keeper: Keeper,
+}
+
+/// Who makes the stream ready: creates it, types its columns, sets its retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keeper {
+    #[default]
+    Probe,
+    /// In a cluster: thousands of nodes are not to do what one operator does.
+    Operator,
 }
 
 /// A target that cannot be used as it is written.
@@ -38,6 +50,10 @@ pub enum TargetError {
     Stream(String),
     #[error("target.parseable.retention: {0} days is outside 1 to 36500")]
     Retention(u32),
+    #[error(
+        "target.parseable: this node ships to {0} streams already, the most it can; let watches share streams"
+    )]
+    TooManyStreams(usize),
     #[error("cannot set up HTTP: {0}")]
     Http(#[from] reqwest::Error),
     #[error("cannot set up compression: {0}")]
@@ -51,11 +67,13 @@ pub(super) enum Answer {
     /// Try again later: the server or the way to it is in trouble.
     Retry {
         cause: &'static str,
-        why: String,
+        why: Words,
         after: Option<Duration>,
     },
+    /// The stream is to be created by somebody else.
+    NotYet(Words),
     /// The connection broke under the request.
-    Reset(String),
+    Reset(Words),
     /// Too large as it is.
     TooLarge(String),
     /// Something in it is refused.
@@ -66,9 +84,11 @@ pub(super) enum Answer {
     /// The stream does not exist.
     NoStream,
     /// Nothing will be accepted until somebody changes something; says what.
-    Refused(String),
+    Refused(Words),
     /// The same, and credentials are the reason.
-    Unauthorized(String),
+    Unauthorized(Words),
+    /// Nothing was sent, for the credentials are not there yet.
+    NoAccount(Words),
 }
 
 /// How the body is encoded.
@@ -102,6 +122,8 @@ pub(super) struct Client {
     stream: String,
     credentials: Mutex<Credentials>,
     management: Option<Mutex<Credentials>>,
+    /// The credentials were replaced since they were last looked at.
+    replaced: AtomicBool,
 }
 
 /// Which account a request is made with.
@@ -127,6 +149,7 @@ impl Client {
             stream: target.stream.clone(),
             credentials: Mutex::new(target.credentials.clone()),
             management: target.management.clone().map(Mutex::new),
+            replaced: AtomicBool::new(false),
         })
     }
 
@@ -138,8 +161,15 @@ impl Client {
         &self.stream
     }
 
+    /// Ingests with these from now on.
+    pub fn set_credentials(&self, credentials: Credentials) {
+        *self.account(Account::Ingest) = credentials;
+        self.replaced.store(true, Relaxed);
+    }
+
     /// Reads the credentials' files again; `true` when they are others now.
     pub fn refresh_credentials(&self) -> bool {
+        let replaced = self.replaced.swap(false, Relaxed);
         let accounts = [Some(&self.credentials), self.management.as_ref()];
         let refresh = |account: &Mutex<Credentials>| {
             let mut account = account.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,7 +179,7 @@ impl Client {
             })
         };
         // Both are looked at, whatever the first one says.
-        accounts.into_iter().flatten().map(refresh).fold(false, |any, changed| any | changed)
+        accounts.into_iter().flatten().map(refresh).fold(replaced, |any, changed| any | changed)
     }
 
     fn account(&self, account: Account) -> MutexGuard<'_, Credentials> {
@@ -163,6 +193,9 @@ impl Client {
     /// Ingests one batch. `body` is a JSON array with at least one row: an empty one can end the server's process.
     pub async fn ingest(&self, body: Bytes, encoding: Encoding) -> Answer {
         let account = Account::Ingest;
+        if let Some(missing) = self.account(account).missing() {
+            return Answer::NoAccount(missing.into());
+        }
         let mut request =
             self.request(account, Method::POST, "").header(CONTENT_TYPE, "application/json");
         if encoding == Encoding::Zstd {
@@ -236,15 +269,16 @@ impl Client {
             return Answer::Accepted;
         }
         if status.is_success() || status.is_redirection() {
-            return Answer::Refused(format!(
-                "answered {} with a page, not as a Parseable server: check target.parseable.url",
-                status.as_u16()
-            ));
+            let code = status.as_u16();
+            return Answer::Refused(
+                format!("answered {code} with a page, not as a Parseable server: check target.parseable.url")
+                    .into(),
+            );
         }
         let text = excerpt(response).await;
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Answer::Unauthorized(self.account(account).blame(status))
+                Answer::Unauthorized(self.account(account).blame(status).into())
             }
             StatusCode::NOT_FOUND => Answer::NoStream,
             StatusCode::PAYLOAD_TOO_LARGE => Answer::TooLarge(text),
@@ -280,12 +314,8 @@ fn check(target: &Target) -> Result<(), TargetError> {
     }
 }
 
-fn said(status: StatusCode, text: &str) -> String {
-    if text.is_empty() {
-        format!("answered {}", status.as_u16())
-    } else {
-        format!("answered {}: {text}", status.as_u16())
-    }
+fn said(status: StatusCode, text: &str) -> Words {
+    Words::with(format!("answered {}", status.as_u16()), text)
 }
 
 /// A web page where an API should be: the user interface, or some other server's greeting.
@@ -319,11 +349,12 @@ async fn excerpt(mut response: Response) -> String {
 fn transport(error: &reqwest::Error) -> Answer {
     let why = root_cause(error);
     if error.is_timeout() {
-        Answer::Retry { cause: "timeout", why: "did not answer in time".to_owned(), after: None }
+        Answer::Retry { cause: "timeout", why: "did not answer in time".into(), after: None }
     } else if error.is_connect() {
-        Answer::Retry { cause: "unreachable", why: format!("is not reachable: {why}"), after: None }
+        let why = format!("is not reachable: {why}").into();
+        Answer::Retry { cause: "unreachable", why, after: None }
     } else {
-        Answer::Reset(format!("closed the connection: {why}"))
+        Answer::Reset(format!("closed the connection: {why}").into())
     }
 }
 

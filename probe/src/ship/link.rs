@@ -2,8 +2,9 @@
 
 use super::backoff::Backoff;
 use super::batch::{Batch, Packer};
-use super::client::{Answer, Client, Encoding};
-use super::stats::{ShipState, Stats};
+use super::client::{Answer, Client, Encoding, Keeper};
+use super::stats::Stats;
+use super::words::Words;
 use crate::event::WallTime;
 use crate::spool::{Load, Spool};
 use reqwest::StatusCode;
@@ -33,6 +34,7 @@ pub(super) struct Link {
     pub proven: AtomicBool,
     /// The process is about to end, and the server refuses whatever it is sent.
     pub given_up: AtomicBool,
+    pub keeper: Keeper,
     pub retention_days: Option<u32>,
     pub origin: crate::encode::flatten::Origin,
 }
@@ -80,10 +82,6 @@ enum Settled {
 /// A part that breaks the connection this often is tried in halves: a server that refuses a large body may
 /// close before its answer is read.
 const RESETS_BEFORE_SPLIT: u32 = 3;
-/// While held, how often changed credentials are looked for.
-const CREDENTIAL_POLL: Duration = Duration::from_secs(1);
-/// The longest wait when the process is about to end.
-const DRAIN_PAUSE: Duration = Duration::from_millis(100);
 /// The words of a stream that went over its number of columns; it refuses every row from then on.
 const COLUMN_LIMIT: &str = "exceeds the permissible limit";
 
@@ -120,12 +118,12 @@ struct Tries {
 impl Tries {
     /// The first time at once, as most likely the server closed an idle connection just as we wrote; then after a
     /// wait; then in halves.
-    fn reset(&mut self, part: &Batch, why: String) -> ControlFlow<Settled, Option<Answer>> {
+    fn reset(&mut self, part: &Batch, why: Words) -> ControlFlow<Settled, Option<Answer>> {
         self.resets += 1;
         match self.resets {
             1 => ControlFlow::Continue(None),
             n if n > RESETS_BEFORE_SPLIT && part.rows > 1 => {
-                ControlFlow::Break(Settled::Split { cause: "too_large", why })
+                ControlFlow::Break(Settled::Split { cause: "too_large", why: why.to_string() })
             }
             _ => ControlFlow::Continue(Some(Answer::Reset(why))),
         }
@@ -134,7 +132,10 @@ impl Tries {
 
 /// Answers that stay the same until somebody changes something.
 pub(super) const fn is_held(answer: &Answer) -> bool {
-    matches!(answer, Answer::Unauthorized(_) | Answer::Refused(_))
+    matches!(
+        answer,
+        Answer::Unauthorized(_) | Answer::NoAccount(_) | Answer::Refused(_) | Answer::NotYet(_)
+    )
 }
 
 impl Link {
@@ -223,6 +224,7 @@ impl Link {
                     }
                     ControlFlow::Continue(Some(answer)) => answer,
                 },
+                Answer::NoStream if self.keeper == Keeper::Operator => self.not_yet(),
                 Answer::NoStream if tries.creations == 0 => {
                     tries.creations += 1;
                     match self.create_and_seed().await {
@@ -244,16 +246,18 @@ impl Link {
     fn blame(&self, part: &Batch, status: StatusCode, text: &str) -> Option<Answer> {
         let stream = self.client.stream();
         if text.contains(COLUMN_LIMIT) {
-            return Some(Answer::Refused(format!(
+            let told = format!(
                 "stream \"{stream}\" has more columns than the server allows; name another stream in \
-                 target.parseable.stream ({text})"
-            )));
+                 target.parseable.stream"
+            );
+            return Some(Answer::Refused(Words::with(told, text)));
         }
         (part.rows == 1 && !self.proven.load(Relaxed)).then(|| {
-            Answer::Refused(format!(
-                "answered {} to every event for stream \"{stream}\"; name another stream in target.parseable.stream ({text})",
+            let told = format!(
+                "answered {} to every event for stream \"{stream}\"; name another stream in target.parseable.stream",
                 status.as_u16()
-            ))
+            );
+            Answer::Refused(Words::with(told, text))
         })
     }
 
@@ -304,66 +308,6 @@ impl Link {
 
     pub(super) async fn post(&self, part: &Batch) -> Answer {
         self.send(part).await.0
-    }
-
-    /// Tells of the failure and waits as it asks for.
-    pub(super) async fn wait_out(&self, answer: Answer, failures: u32) {
-        self.window.store(1, Relaxed);
-        let base = self.client.base();
-        match answer {
-            Answer::Unauthorized(why) => {
-                self.stats.retried("unauthorized");
-                self.stats.enter(ShipState::Held(format!("{base} {why}")));
-                self.pause_for_credentials(self.backoff.delay(failures, None)).await;
-            }
-            Answer::Refused(why) => {
-                self.stats.retried("refused");
-                self.stats.enter(ShipState::Held(format!("{base} {why}")));
-                self.pause(self.backoff.delay(failures, None)).await;
-            }
-            Answer::Retry { cause, why, after } => {
-                self.stats.retried(cause);
-                self.stats.enter(ShipState::Retrying(format!("{base} {why}")));
-                self.pause(self.backoff.delay(failures, after)).await;
-            }
-            Answer::Reset(why) => {
-                self.stats.retried("reset");
-                self.stats.enter(ShipState::Retrying(format!("{base} {why}")));
-                self.pause(self.backoff.delay(failures, None)).await;
-            }
-            Answer::Accepted | Answer::NoStream | Answer::TooLarge(_) | Answer::Rejected { .. } => {
-                self.stats.retried("other");
-                self.stats.enter(ShipState::Held(format!(
-                    "{base} gave an unexpected answer: {answer:?}"
-                )));
-                self.pause(self.backoff.delay(failures, None)).await;
-            }
-        }
-    }
-
-    async fn pause(&self, delay: Duration) {
-        let mut draining = self.draining.clone();
-        if *draining.borrow_and_update() {
-            tokio::time::sleep(delay.min(DRAIN_PAUSE)).await;
-            return;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(delay) => {}
-            _ = draining.changed() => {}
-        }
-    }
-
-    /// Ends early when a secret was mended.
-    async fn pause_for_credentials(&self, delay: Duration) {
-        let mut left = delay;
-        loop {
-            let step = left.min(CREDENTIAL_POLL);
-            self.pause(step).await;
-            left -= step;
-            if self.client.refresh_credentials() || left.is_zero() || *self.draining.borrow() {
-                return;
-            }
-        }
     }
 
     fn widen(&self) {

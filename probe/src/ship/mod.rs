@@ -17,7 +17,7 @@
 //! | 400, 415, 422 | once without zstd if zstd is not proven yet; then in halves, until the row that is refused is alone and dropped as `refused` |
 //! | 400 for too many columns, or to each row of a stream that never took one | held: another stream is needed |
 //! | 401, 403 | held; the secret's files are read again when they change |
-//! | 404 | the stream is created and seeded |
+//! | 404 | the stream is created and seeded; in a cluster, awaited: the operator does that |
 //! | other, or a web page | held: this is not a Parseable server |
 //!
 //! Held means kept, said once at error level, and tried again.
@@ -29,6 +29,8 @@ mod credentials;
 mod link;
 mod prepare;
 mod stats;
+mod wait;
+mod words;
 
 use crate::encode::flatten::{Origin, close};
 use crate::event::WallTime;
@@ -39,10 +41,10 @@ pub use batch::{Batch, BatchLimits};
 use batch::{BatchBuilder, Packer, RawBatch};
 use client::Client;
 pub(crate) use client::root_cause;
-pub use client::{Target, TargetError, Timeouts};
-pub use credentials::Credentials;
+pub use client::{Keeper, Target, TargetError, Timeouts};
+pub use credentials::{Account, Credentials};
 use link::{EncodingChoice, Link};
-pub use stats::{ShipState, ShipSummary};
+pub use stats::{Obstacle, ShipState, ShipSummary, Standing};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -123,6 +125,7 @@ impl Shipper {
             proven: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
             draining,
+            keeper: target.keeper,
             retention_days: target.retention_days,
             origin: origin.clone(),
         });
@@ -196,6 +199,12 @@ impl Shipper {
         }
     }
 
+    /// The stream as others than the sensor's thread see it.
+    #[must_use]
+    pub fn view(&self) -> StreamView {
+        StreamView { link: self.link.clone() }
+    }
+
     /// How it stands.
     #[must_use]
     pub fn state(&self) -> ShipState {
@@ -228,7 +237,32 @@ impl Shipper {
         let summary = self.link.stats.summary();
         let settled = summary.delivered + summary.dropped.values().sum::<u64>();
         self.link.stats.dropped("shutdown", summary.rows.saturating_sub(settled));
+        self.link.stats.clear_gauges();
         self.link.stats.summary()
+    }
+}
+
+/// One stream as others than the sensor's thread see it; stays valid beyond its end.
+#[derive(Debug, Clone)]
+pub struct StreamView {
+    link: Arc<Link>,
+}
+
+impl StreamView {
+    /// How it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.link.stats.standing()
+    }
+
+    /// Sends with these from now on; what waits is kept.
+    pub fn set_credentials(&self, credentials: Credentials) {
+        self.link.client.set_credentials(credentials);
+    }
+
+    /// What may wait for acknowledgement from now on; what waits already is kept until the next batch.
+    pub fn set_spool_bytes(&self, bytes: usize) {
+        self.link.spool.set_budget(bytes);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Makes the stream ready: it exists, keeps its data as long as asked, and has every column with its type.
 
 use super::batch::{Batch, RawBatch};
-use super::client::Answer;
+use super::client::{Answer, Keeper};
 use super::link::{Link, is_held};
+use super::words::Words;
 use crate::encode::flatten::{ColumnType, columns, seed_rows};
 use crate::event::WallTime;
 use crate::spool::Class;
@@ -15,6 +16,9 @@ use std::time::SystemTime;
 impl Link {
     /// Goes on until the stream is ready or is known to be made ready by somebody else.
     pub(super) async fn prepare(&self) {
+        if self.keeper == Keeper::Operator {
+            return;
+        }
         let mut failures = 0;
         loop {
             let last = *self.draining.borrow();
@@ -61,21 +65,23 @@ impl Link {
         match self.client.create().await {
             Answer::Accepted => {}
             Answer::Unauthorized(why) => {
-                return Err(Answer::Unauthorized(format!(
+                let why = format!(
                     "{why} (stream \"{stream}\" does not exist: create it, or give credentials that may)"
-                )));
+                );
+                return Err(Answer::Unauthorized(why.into()));
             }
             Answer::NoStream => {
                 return Err(Answer::Refused(
                     "answered 404 when the stream was to be created: check target.parseable.url"
-                        .to_owned(),
+                        .into(),
                 ));
             }
             Answer::Rejected { status, text } => {
-                return Err(Answer::Refused(format!(
-                    "answered {} when stream \"{stream}\" was to be created: {text}",
+                let told = format!(
+                    "answered {} when stream \"{stream}\" was to be created",
                     status.as_u16()
-                )));
+                );
+                return Err(Answer::Refused(Words::with(told, &text)));
             }
             answer => return Err(answer),
         }
@@ -95,7 +101,11 @@ impl Link {
         let why = match answer {
             Answer::Accepted => return Ok(()),
             Answer::Retry { .. } | Answer::Reset(_) => return Err(answer),
-            Answer::Unauthorized(why) | Answer::Refused(why) | Answer::TooLarge(why) => why,
+            Answer::Unauthorized(why)
+            | Answer::NoAccount(why)
+            | Answer::Refused(why)
+            | Answer::NotYet(why) => why.to_string(),
+            Answer::TooLarge(why) => why,
             Answer::Rejected { text, .. } => text,
             Answer::NoStream => "the stream is not there".to_owned(),
         };
@@ -114,10 +124,13 @@ impl Link {
                 tracing::warn!(stream, "The server refused the row that types the columns: {text}");
                 Ok(())
             }
-            Answer::NoStream => Err(Answer::Refused(format!(
-                "has no stream \"{}\", and the credentials may not create it: create it, or give others",
-                self.client.stream()
-            ))),
+            Answer::NoStream => {
+                let stream = self.client.stream();
+                let why = format!(
+                    "has no stream \"{stream}\", and the credentials may not create it: create it, or give others"
+                );
+                Err(Answer::Refused(why.into()))
+            }
             answer => Err(answer),
         }
     }

@@ -1,13 +1,14 @@
 //! What one stream's shipping counts and how it stands.
 
+use super::words::Words;
 use crate::metrics::{Metrics, StreamCause, StreamLabel};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How shipping to a stream stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,34 @@ pub enum ShipState {
     Retrying(String),
     /// Nothing is accepted until somebody mends what the text says; goes on by itself after that.
     Held(String),
+}
+
+/// What stands between a stream and its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// No answer, or one that says "later".
+    Unreachable,
+    /// No account, or one that is refused.
+    Unauthorized,
+    /// The stream is missing or takes nothing.
+    Rejected,
+}
+
+/// How shipping to a stream stands, in words that hold nothing the server said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// `None`: nothing is in the way.
+    pub obstacle: Option<(Obstacle, String)>,
+    /// Held: it will not pass by itself.
+    pub held: bool,
+    /// For how long it has been so.
+    pub since: Instant,
+    /// When the server last took rows.
+    pub last_shipped: Option<SystemTime>,
+    /// Rows handed in that will never arrive.
+    pub dropped: u64,
+    /// Of these, rows that found no room to wait.
+    pub no_room: u64,
 }
 
 /// What became of the rows of one stream.
@@ -76,17 +105,20 @@ pub(super) struct Stats {
     raw_bytes: Counter,
     wire_bytes: Counter,
     latency: Histogram,
-    held: Gauge,
     pub queue_bytes: Gauge,
     pub queue_rows: Gauge,
+    held: Gauge,
     pub rows: AtomicU64,
     tally: Mutex<ShipSummary>,
-    state: Mutex<Standing>,
+    state: Mutex<Told>,
 }
 
-struct Standing {
+/// The state, and what was logged of it.
+struct Told {
     state: ShipState,
+    obstacle: Option<(Obstacle, String)>,
     since: Instant,
+    last_shipped: Option<SystemTime>,
     logged: Option<Instant>,
 }
 
@@ -112,9 +144,11 @@ impl Stats {
                 stream: stream.to_owned(),
                 ..ShipSummary::default()
             }),
-            state: Mutex::new(Standing {
+            state: Mutex::new(Told {
                 state: ShipState::Preparing,
+                obstacle: None,
                 since: Instant::now(),
+                last_shipped: None,
                 logged: None,
             }),
             metrics: metrics.clone(),
@@ -135,7 +169,20 @@ impl Stats {
             t.raw_bytes += raw_bytes;
             t.wire_bytes += wire_bytes;
         });
-        self.enter(ShipState::Delivering);
+        self.lock().last_shipped = Some(SystemTime::now());
+        self.enter(ShipState::Delivering, None);
+    }
+
+    /// The server or the way to it is in trouble.
+    pub fn retrying(&self, obstacle: Obstacle, why: &Words) {
+        let told = (obstacle, why.told().to_owned());
+        self.enter(ShipState::Retrying(why.to_string()), Some(told));
+    }
+
+    /// Somebody must mend something.
+    pub fn held(&self, obstacle: Obstacle, why: &Words) {
+        let told = (obstacle, why.told().to_owned());
+        self.enter(ShipState::Held(why.to_string()), Some(told));
     }
 
     pub fn dropped(&self, cause: &'static str, rows: u64) {
@@ -160,8 +207,8 @@ impl Stats {
     }
 
     /// Takes the new state and tells of the change, once.
-    pub fn enter(&self, next: ShipState) {
-        let mut standing = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    fn enter(&self, next: ShipState, obstacle: Option<(Obstacle, String)>) {
+        let mut standing = self.lock();
         if standing.state == next {
             return;
         }
@@ -194,10 +241,37 @@ impl Stats {
         }
         self.held.set(i64::from(matches!(next, ShipState::Held(_))));
         standing.state = next;
+        standing.obstacle = obstacle;
     }
 
     pub fn state(&self) -> ShipState {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).state.clone()
+        self.lock().state.clone()
+    }
+
+    pub fn standing(&self) -> Standing {
+        let (dropped, no_room) = self.tally(|t| {
+            (t.dropped.values().sum(), t.dropped.get("spool_full").copied().unwrap_or_default())
+        });
+        let told = self.lock();
+        Standing {
+            obstacle: told.obstacle.clone(),
+            held: matches!(told.state, ShipState::Held(_)),
+            since: told.since,
+            last_shipped: told.last_shipped,
+            dropped,
+            no_room,
+        }
+    }
+
+    /// The stream's end: what is shown of the present would stay for ever.
+    pub fn clear_gauges(&self) {
+        for gauge in [&self.queue_bytes, &self.queue_rows, &self.held] {
+            gauge.set(0);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The tally so far; what is neither delivered nor dropped is under way.

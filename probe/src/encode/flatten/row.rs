@@ -1,6 +1,6 @@
 //! One flat row: columns and values in a stable order, borrowed from the event where it can be.
 
-use super::columns::{Column, ColumnType};
+use super::columns::Column;
 use crate::encode::json::text;
 use securitywatch_api::rule::{self, Value};
 
@@ -175,17 +175,4 @@ pub fn close(out: &mut Vec<u8>, seq: u64) {
     out.extend_from_slice(super::columns::COLUMNS.seq.key.as_bytes());
     text::number(seq, out);
     out.push(b'}');
-}
-
-impl ColumnType {
-    /// Whether a value may stand in a column of this type.
-    #[must_use]
-    pub const fn admits(self, value: &Value<'_>) -> bool {
-        matches!(
-            (self, value),
-            (Self::Text | Self::Time, Value::Text(_))
-                | (Self::Number, Value::Number(_))
-                | (Self::Bool, Value::Bool(_))
-        )
-    }
 }

@@ -202,7 +202,7 @@ fn matcher_and_json_see_the_same_values() {
         let row = flatten(&event, &origin, &mut Rfc3339::default(), Vec::new());
         assert_eq!(row.iter().count() + 1, json.len(), "all but seq");
         for (column, value) in row.iter() {
-            assert!(column.kind.admits(&value), "{}", column.name);
+            assert!(admits(column.kind, &value), "{}", column.name);
             assert_eq!(row.value(column.name), Some(value));
             match value {
                 Value::Text(text) => assert_eq!(json[column.name], *text),
@@ -314,4 +314,14 @@ fn recorded_events_keep_the_columns_the_server_gave_them() {
         compared += 1;
     }
     assert!(compared > 6000, "{compared} events");
+}
+
+/// Whether a value may stand in a column of this type.
+const fn admits(kind: ColumnType, value: &Value<'_>) -> bool {
+    matches!(
+        (kind, value),
+        (ColumnType::Text | ColumnType::Time, Value::Text(_))
+            | (ColumnType::Number, Value::Number(_))
+            | (ColumnType::Bool, Value::Bool(_))
+    )
 }

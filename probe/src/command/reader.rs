@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use libbpf_rs::MapHandle;
 use tokio::sync::oneshot;
 
-use super::{RunError, system};
 use crate::loader::{SharedMaps, Sizes};
 use crate::metrics::Metrics;
 use crate::output::{Outputs, Summary};
@@ -20,6 +19,17 @@ use crate::sensor::{Loss, Rings, Sensor, SensorStats};
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How often the losses of the kernel side are read.
 const LOSS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why nothing can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReaderError {
+    /// The kernel refuses to map a ring.
+    #[error("cannot open the ring buffers: {0}")]
+    Rings(#[source] libbpf_rs::Error),
+    /// No thread.
+    #[error("start the reader: {0}")]
+    Thread(#[source] std::io::Error),
+}
 
 /// The running thread.
 pub(super) struct Reader {
@@ -36,8 +46,8 @@ impl Reader {
         table: HookTable,
         mut outputs: Outputs,
         metrics: Arc<Metrics>,
-    ) -> Result<(Self, oneshot::Receiver<()>), RunError> {
-        let handle = |map: &MapHandle| MapHandle::try_from(map).map_err(RunError::Rings);
+    ) -> Result<(Self, oneshot::Receiver<()>), ReaderError> {
+        let handle = |map: &MapHandle| MapHandle::try_from(map).map_err(ReaderError::Rings);
         let (telemetry, lifecycle) = (handle(&maps.telemetry)?, handle(&maps.lifecycle)?);
         let (control, losses) = (handle(&maps.control)?, handle(&maps.losses)?);
         let stop = Arc::new(AtomicBool::new(false));
@@ -69,9 +79,9 @@ impl Reader {
                 let _ = ended.send(());
                 (sensor.stats(), Some(summary))
             })
-            .map_err(system("start the reader"))?;
+            .map_err(ReaderError::Thread)?;
         match open_result.recv() {
-            Ok(Err(error)) => Err(RunError::Rings(error)),
+            Ok(Err(error)) => Err(ReaderError::Rings(error)),
             Ok(Ok(())) | Err(_) => Ok((Self { stop, thread }, until_ended)),
         }
     }

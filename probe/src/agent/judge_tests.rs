@@ -1,0 +1,137 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use kube::runtime::watcher::Event;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::agent::store::{PolicyObject, Store};
+
+fn watch(namespace: Option<&str>, spec: Value) -> Watched {
+    Watched {
+        uid: "u1".into(),
+        namespace: namespace.map(str::to_owned),
+        name: "egress".into(),
+        generation: 3,
+        leaving: false,
+        spec: serde_json::from_value(spec).map_err(|error| error.to_string()),
+    }
+}
+
+fn connect(action: Value) -> Value {
+    json!({"kprobes": [{
+        "call": "tcp_connect", "syscall": false,
+        "args": [{"index": 0, "type": "sock"}],
+        "selectors": [{"matchActions": [action]}]
+    }]})
+}
+
+fn post() -> Value {
+    connect(json!({"action": "Post"}))
+}
+
+fn listed_policies(policies: &[(Option<&str>, &str, Value)]) -> Store<PolicyObject> {
+    let mut store = Store::default();
+    store.apply(Event::Init);
+    for (namespace, name, spec) in policies {
+        store.apply(Event::InitApply(PolicyObject {
+            namespace: namespace.map(str::to_owned),
+            name: (*name).to_owned(),
+            spec: serde_json::from_value(spec.clone()).map_err(|error| error.to_string()),
+        }));
+    }
+    store.apply(Event::InitDone);
+    store
+}
+
+#[track_caller]
+fn reason(verdict: Verdict, word: &str, says: &str) {
+    match verdict {
+        Verdict::Gone(reason) | Verdict::Refused(reason) | Verdict::Waiting(reason) => {
+            assert_eq!(reason.word, word);
+            assert!(reason.message.contains(says), "{}", reason.message);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_good_watch_runs_under_its_uid_and_hash() {
+    let spec = json!({
+        "tracingPolicy": {"spec": post()},
+        "target": {"parseable": {"url": "http://p.example", "stream": "s"}}
+    });
+    let wish = judge(&watch(Some("shop"), spec.clone()), &Objects::default());
+    assert_eq!((wish.uid.as_str(), wish.generation), ("u1", 3));
+    assert_eq!(wish.title, "SecurityWatch/shop/egress");
+    assert_eq!(wish.scope, Scope::Namespace(Arc::from("shop")));
+    let hash = policy_hash(&serde_json::from_value(post()).unwrap());
+    assert_eq!(wish.hash, Some(hash));
+    let Verdict::Run(task) = wish.verdict else { panic!("{:?}", wish.verdict) };
+    assert_eq!(task.policy.unwrap().name, "egress");
+    assert_eq!(task.target.unwrap().stream, "s");
+    assert_eq!(judge(&watch(None, spec), &Objects::default()).scope, Scope::Everything);
+}
+
+#[test]
+fn exec_and_exit_need_no_policy() {
+    let wish = judge(&watch(None, json!({})), &Objects::default());
+    assert_eq!(wish.hash, None);
+    assert!(matches!(wish.verdict, Verdict::Run(task) if task.policy.is_none()));
+}
+
+#[test]
+fn mistakes_name_their_fields() {
+    let wrong = json!({"tracingPolicy": {"spec": {"kprobes": [{"call": ""}], "loader": true}}});
+    let verdict = judge(&watch(None, wrong), &Objects::default()).verdict;
+    reason(verdict, "InvalidPolicy", "spec.tracingPolicy.spec.loader: loader is not supported");
+    let unreadable = judge(&watch(None, json!({"suspend": 1})), &Objects::default()).verdict;
+    reason(unreadable, "InvalidPolicy", "cannot be read: invalid type");
+}
+
+#[test]
+fn a_suspended_watch_is_suspended_whatever_it_names() {
+    let named = json!({
+        "suspend": true, "tracingPolicy": {"ref": {"kind": "TracingPolicy", "name": "nosuch"}}
+    });
+    for spec in [json!({"suspend": true}), named] {
+        assert_eq!(judge(&watch(None, spec), &Objects::default()).verdict, Verdict::Suspended);
+    }
+}
+
+#[test]
+fn sigkill_is_for_the_whole_cluster_only() {
+    let spec = json!({"tracingPolicy": {"spec": connect(json!({"action": "Sigkill"}))}});
+    let verdict = judge(&watch(Some("shop"), spec.clone()), &Objects::default()).verdict;
+    reason(verdict, "ActionNotScoped", "spec.tracingPolicy.spec.kprobes[0].selectors[0]: Sigkill");
+    assert!(matches!(judge(&watch(None, spec), &Objects::default()).verdict, Verdict::Run(_)));
+}
+
+#[test]
+fn a_named_policy_is_followed() {
+    let named = |kind: &str| json!({"tracingPolicy": {"ref": {"kind": kind, "name": "connects"}}});
+    let mut objects = Objects::default();
+    let cluster = |objects: &Objects| judge(&watch(None, named("TracingPolicy")), objects);
+    reason(cluster(&objects).verdict, "AwaitingPolicy", "has not come");
+    objects.policies.no_such_kind();
+    reason(cluster(&objects).verdict, "PolicyKindMissing", "install their definition");
+    objects.policies = listed_policies(&[]);
+    reason(cluster(&objects).verdict, "PolicyNotFound", "TracingPolicy/connects does not exist");
+    objects.policies = listed_policies(&[(None, "connects", post())]);
+    let wish = cluster(&objects);
+    assert_eq!(wish.hash, Some(policy_hash(&serde_json::from_value(post()).unwrap())));
+    let Verdict::Run(task) = wish.verdict else { panic!("{:?}", wish.verdict) };
+    assert_eq!(task.policy.unwrap().name, "connects", "events carry the name of the policy");
+    objects.policies = listed_policies(&[(None, "connects", json!({"uprobes": [{}]}))]);
+    assert!(matches!(cluster(&objects).verdict, Verdict::Refused(_)));
+
+    let namespaced = |namespace, objects: &Objects| {
+        judge(&watch(namespace, named("TracingPolicyNamespaced")), objects).verdict
+    };
+    reason(namespaced(None, &objects), "RefNotPermitted", "name a TracingPolicy");
+    objects.namespaced_policies = listed_policies(&[(Some("bank"), "connects", post())]);
+    let message = "TracingPolicyNamespaced/shop/connects does not exist";
+    reason(namespaced(Some("shop"), &objects), "PolicyNotFound", message);
+    assert!(matches!(namespaced(Some("bank"), &objects), Verdict::Run(_)));
+}

@@ -1,0 +1,95 @@
+//! The kernel side up and read: what `run` and `agent` have in common.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::reader::{Reader, ReaderError};
+use crate::capabilities::Capabilities;
+use crate::loader::{self, Lifecycle, LoadError, Sizes};
+use crate::metrics::Metrics;
+use crate::output::{Outputs, Summary};
+use crate::planner::Preference;
+use crate::policy::PolicySet;
+use crate::process_cache::ProcessCache;
+use crate::sensor::{self, Loss, SensorStats, seed_processes};
+
+/// Why nothing is seen.
+#[derive(Debug, thiserror::Error)]
+pub enum SensingError {
+    /// The trial worked and the real program did not.
+    #[error("{0}")]
+    Load(#[from] LoadError),
+    /// See [`ReaderError`].
+    #[error(transparent)]
+    Reader(#[from] ReaderError),
+}
+
+/// Exec and exit are seen and read; policies can be loaded.
+pub(super) struct Sensing {
+    pub policies: PolicySet,
+    lifecycle: Lifecycle,
+    reader: Reader,
+    /// Hears when the reader ends by itself.
+    pub ended: oneshot::Receiver<()>,
+    /// Processes that were there already.
+    pub processes: usize,
+}
+
+impl Sensing {
+    /// Loads the lifecycle programs and starts to read. From then on somebody reads the rings, so a long load of
+    /// many hooks loses nothing.
+    pub(super) fn start(
+        node: &str,
+        capabilities: Capabilities,
+        prefer: Preference,
+        outputs: Outputs,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, SensingError> {
+        let sizes = Sizes::for_memory(memory_bytes());
+        let (lifecycle, maps) = loader::load_lifecycle(sizes)?;
+        let mut cache = ProcessCache::new(node, sensor::boot_wall_ns());
+        let processes = seed_processes(Path::new("/proc"), &mut cache, &maps.processes);
+        let policies = PolicySet::new(maps, capabilities, prefer);
+        let (reader, ended) = Reader::start(
+            policies.maps(),
+            sizes,
+            cache,
+            policies.table(),
+            outputs,
+            Arc::clone(metrics),
+        )?;
+        Ok(Self { policies, lifecycle, reader, ended, processes })
+    }
+
+    /// Detaches everything, sends what was read, and says what became of it. Not to be called from a thread of
+    /// the runtime.
+    pub(super) fn stop(self) -> String {
+        // Detached first: what is in the rings then is all there will be.
+        drop((self.policies, self.lifecycle));
+        let (stats, summary) = self.reader.stop();
+        closing_words(&stats, summary)
+    }
+}
+
+/// What became of everything, and one line for each cause of loss before the outputs.
+fn closing_words(stats: &SensorStats, summary: Option<Summary>) -> String {
+    let mut text = summary.map_or_else(String::new, |summary| format!("{summary}\n"));
+    let mut line = |count: u64, what: &str| {
+        if count > 0 {
+            text.push_str(&format!("dropped {count} events before the outputs: {what}\n"));
+        }
+    };
+    for (cause, count) in Loss::ALL.iter().zip(stats.lost) {
+        line(count, cause.as_str());
+    }
+    line(stats.undecodable, "undecodable");
+    text
+}
+
+fn memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    #[allow(clippy::useless_conversion, reason = "the field is 32 bits wide on some machines")]
+    u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit))
+}

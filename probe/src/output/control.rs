@@ -1,0 +1,198 @@
+//! Exchanges what the watches ask of the outputs while events flow.
+
+use super::OutputError;
+use super::streams::{Group, Running, assign, group, is_one_place};
+use super::watch::{Scope, WatchOutput};
+use crate::encode::flatten::Origin;
+use crate::metrics::Metrics;
+use crate::ship::{Credentials, ShipSettings, Shipper, Standing, StreamView};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// Most streams a node ships to.
+pub const MAX_STREAMS: usize = 256;
+/// The least that a stream's queue may hold.
+const MIN_SPOOL_BYTES: usize = 256 << 10;
+/// The sensor's thread looks for changes many times a second; beyond this it has ended.
+const EXCHANGE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Identifies a running stream.
+pub(super) type StreamId = u32;
+
+/// The complete new state, for the sensor's thread.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub streams: Vec<Placed>,
+    /// By watch number.
+    pub by_watch: Vec<Option<Route>>,
+    /// Dropped once it is in effect.
+    pub done: Option<SyncSender<()>>,
+}
+
+/// A stream of the new state.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub id: StreamId,
+    /// Present for one that was not there before.
+    pub new: Option<Shipper>,
+    pub scopes: Vec<Scope>,
+}
+
+/// Where the events of one watch's hooks go.
+#[derive(Debug, Clone)]
+pub(super) struct Route {
+    pub stream: StreamId,
+    pub scope: Scope,
+}
+
+/// The other end of [`super::Outputs`], for one thread that is not the sensor's.
+#[derive(Debug)]
+pub struct OutputControl {
+    to_sensor: SyncSender<Exchange>,
+    streams: Vec<Stream>,
+    next: StreamId,
+    ship: ShipSettings,
+    /// What may wait in all queues together.
+    spool_total: Option<usize>,
+    origin: Origin,
+    rt: Handle,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    id: StreamId,
+    running: Running,
+    view: StreamView,
+}
+
+impl OutputControl {
+    pub(super) fn new(
+        ship: ShipSettings,
+        origin: Origin,
+        rt: Handle,
+        metrics: Arc<Metrics>,
+    ) -> (Self, Receiver<Exchange>) {
+        let (to_sensor, from_control) = sync_channel(1);
+        let streams = Vec::new();
+        let spool_total = None;
+        (Self { to_sensor, streams, next: 0, ship, spool_total, origin, rt, metrics }, from_control)
+    }
+
+    /// From now on all queues together hold at most about `bytes`.
+    pub const fn share_spool(&mut self, bytes: usize) {
+        self.spool_total = Some(bytes);
+    }
+
+    /// Exchanges everything for what these watches ask for, by [`crate::event::Hook::watch`]. Their alerts are not
+    /// looked at. Returns when it is in effect, with the watches whose events cannot be shipped.
+    pub fn set(&mut self, watches: &[(usize, WatchOutput)]) -> Vec<(usize, OutputError)> {
+        let (mut exchange, errors) = self.prepare(watches);
+        let (done, in_effect) = sync_channel(1);
+        exchange.done = Some(done);
+        // Either fails only when the sensor's thread has ended, and then nothing flows any more.
+        if self.to_sensor.send(exchange).is_ok() {
+            let _ = in_effect.recv_timeout(EXCHANGE_PATIENCE);
+        }
+        errors
+    }
+
+    /// How shipping of a watch stands; `None` where it has no target.
+    #[must_use]
+    pub fn standing(&self, watch: usize) -> Option<Standing> {
+        let stream = self.streams.iter().find(|s| s.running.watches.contains(&watch))?;
+        Some(stream.view.standing())
+    }
+
+    pub(super) fn prepare(
+        &mut self,
+        watches: &[(usize, WatchOutput)],
+    ) -> (Exchange, Vec<(usize, OutputError)>) {
+        let groups = group(watches.iter().map(|(number, watch)| (*number, watch)));
+        let running: Vec<Running> = self.streams.iter().map(|s| s.running.clone()).collect();
+        let served = assign(&groups, &running);
+        let mut before: Vec<Option<Stream>> = self.streams.drain(..).map(Some).collect();
+        let (mut placed, mut errors) = (Vec::with_capacity(groups.len()), Vec::new());
+        for (group, served) in groups.iter().zip(served) {
+            let (stream, new) = match served.and_then(|place| before[place].take()) {
+                Some(stream) => (go_on(stream, group), None),
+                None => match self.start(group) {
+                    Ok((stream, shipper)) => (stream, Some(shipper)),
+                    Err(error) => {
+                        let name = |n: &usize| watches.iter().find(|(number, _)| number == n);
+                        errors.extend(group.watches.iter().filter_map(name).map(|(n, watch)| {
+                            (
+                                *n,
+                                OutputError::Target {
+                                    watch: watch.name.clone(),
+                                    source: error.clone(),
+                                },
+                            )
+                        }));
+                        continue;
+                    }
+                },
+            };
+            placed.push(Placed { id: stream.id, new, scopes: group.scopes.clone() });
+            self.streams.push(stream);
+        }
+        for stream in before.into_iter().flatten() {
+            let heir = groups.iter().find(|group| inherits(group, &stream.running));
+            if let Some(heir) = heir {
+                stream.view.set_credentials(heir.target.credentials.clone());
+            }
+        }
+        self.divide_spool();
+        (Exchange { streams: placed, by_watch: self.routes(watches), done: None }, errors)
+    }
+
+    fn start(&mut self, group: &Group) -> Result<(Stream, Shipper), Arc<crate::ship::TargetError>> {
+        if self.streams.len() >= MAX_STREAMS {
+            return Err(Arc::new(crate::ship::TargetError::TooManyStreams(MAX_STREAMS)));
+        }
+        let shipper =
+            Shipper::start(&group.target, self.ship, &self.origin, &self.rt, &self.metrics)
+                .map_err(Arc::new)?;
+        self.next += 1;
+        let running = Running { target: group.target.clone(), watches: group.watches.clone() };
+        Ok((Stream { id: self.next, running, view: shipper.view() }, shipper))
+    }
+
+    fn routes(&self, watches: &[(usize, WatchOutput)]) -> Vec<Option<Route>> {
+        let len = watches.iter().map(|(number, _)| number + 1).max().unwrap_or_default();
+        let mut routes = vec![None; len];
+        for (number, watch) in watches {
+            let stream = self.streams.iter().find(|s| s.running.watches.contains(number));
+            routes[*number] = stream.map(|s| Route { stream: s.id, scope: watch.scope.clone() });
+        }
+        routes
+    }
+
+    fn divide_spool(&self) {
+        let Some(total) = self.spool_total else { return };
+        let share = total / self.streams.len().max(1);
+        for stream in &self.streams {
+            stream.view.set_spool_bytes(share.clamp(MIN_SPOOL_BYTES, self.ship.spool_bytes));
+        }
+    }
+}
+
+/// The stream with the group's account and watches.
+fn go_on(mut stream: Stream, group: &Group) -> Stream {
+    let (now, before) = (&group.target.credentials, &stream.running.target.credentials);
+    if !now.is_same_account(before) {
+        stream.view.set_credentials(now.clone());
+    }
+    stream.running = Running { target: group.target.clone(), watches: group.watches.clone() };
+    stream
+}
+
+/// Whether what waits in a stream that ends may go out in the group's name: it is the same watch's, and until now
+/// it had no account at all.
+fn inherits(group: &Group, ended: &Running) -> bool {
+    matches!(ended.target.credentials, Credentials::Awaited(_))
+        && is_one_place(&group.target, &ended.target)
+        && group.watches.iter().any(|watch| ended.watches.contains(watch))
+}
