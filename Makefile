@@ -2,12 +2,16 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 # One build for all programs: one by one, cargo would choose other features for shared dependencies each time.
 RUN := cargo build --workspace --bins && SECURITYWATCH_BUILT=1 $${CARGO_TARGET_DIR:-target}/debug
-.PHONY: demo test bench golden guest fmt lint check
+.PHONY: demo demo-cluster cluster test e2e bench golden guest fmt lint check
 
 demo: ; @e2e/setup guests && $(RUN)/demo
+# The operator on a real control plane: a story, a cluster for kubectl (NODES=3: fake nodes), and the tests
+demo-cluster: ; @e2e/setup cluster && $(RUN)/demo-cluster
+cluster: ; @e2e/setup cluster && exec $$(e2e/cluster/build cluster)/cluster up --nodes $(or $(NODES),1)
+e2e: ; @e2e/setup cluster && $(RUN)/e2e-cluster $(ARGS)
 test: ; @e2e/setup guests && e2e/all-tests
-# What an event costs, measured; an optimised build, with the machine to itself. ARGS='throughput latency': parts of it
-bench: ; @e2e/setup guests && cargo build --release --package securitywatch-probe --package securitywatch-e2e --bin securitywatch-probe --bin bench && SECURITYWATCH_BUILT=1 $${CARGO_TARGET_DIR:-target}/release/bench $(ARGS)
+# What an event costs, measured; an optimised build, with the machine to itself. ARGS='throughput latency', 'operator': parts of it
+bench: ; @e2e/setup cluster && cargo build --release --bins --package securitywatch-probe --package securitywatch-operator --package securitywatch-e2e --package securitywatch-operator-e2e && SECURITYWATCH_BUILT=1 e2e/all-figures $(ARGS)
 # CASES=path: a folder of recorded cases (default ../shared/golden/cases)
 golden: ; @e2e/setup guests && $(RUN)/golden $(CASES)
 # ARGS='--kernel 6.12 -- uname -a': a command in a guest

@@ -1,19 +1,25 @@
 //! What a guest of the demo finds around it, in one quiet process: `--relay LISTEN TO` passes connections on, as a
 //! cluster's Service does; `--web LISTEN` is the page somewhere in the Internet that should not be fetched. With
-//! `--wait FILE` it waits for a file instead, which a shell cannot without starting a process each time it looks.
+//! `--wait FILE` it waits for a file instead, which a shell
+//! cannot without starting a process each time it looks. `--mount ADDRESS DIR` is what a kubelet does for a mounted Secret:
+//! each line `KEY BASE64` that comes from there becomes a file, until the other side hangs up.
 
-use std::io::{Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [wait, file] = arguments.as_slice()
-        && wait == "--wait"
-    {
-        return await_file(file);
+    match arguments.as_slice() {
+        [what, file] if what == "--wait" => return await_file(file),
+        [what, address, folder] if what == "--mount" => return mount(address, Path::new(folder)),
+        _ => {}
     }
     let [relay, from, to, web, page] = arguments.as_slice() else { return usage() };
     if (relay.as_str(), web.as_str()) != ("--relay", "--web") {
@@ -54,8 +60,29 @@ fn await_file(file: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
+fn mount(address: &str, folder: &Path) -> ExitCode {
+    let mounted = TcpStream::connect(address).and_then(|stream| {
+        for line in BufReader::new(stream).lines() {
+            let line = line?;
+            let (key, value) = line.split_once(' ').unwrap_or((&line, ""));
+            let value = BASE64_STANDARD.decode(value).map_err(io::Error::other)?;
+            std::fs::write(folder.join(key), value)?;
+        }
+        Ok(())
+    });
+    match mounted {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("demo-peers: {address}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn usage() -> ExitCode {
-    eprintln!("usage: demo-peers --relay LISTEN TO --web LISTEN | --wait FILE");
+    eprintln!(
+        "usage: demo-peers --relay LISTEN TO --web LISTEN | --wait FILE | --mount ADDRESS DIR"
+    );
     ExitCode::from(2)
 }
 

@@ -1,5 +1,6 @@
 //! Compares the probe's events with those recorded from Tetragon: `golden [CASES]`, as `make golden CASES=path`.
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -31,6 +32,7 @@ struct Arguments {
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(failed) => ExitCode::from(u8::from(failed)),
+        Err(error) if is_closed_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("golden: {error}");
             ExitCode::FAILURE
@@ -38,10 +40,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// The reader's wish, as in `golden | head`.
+fn is_closed_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
 fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
     let Some(folder) = arguments.cases.clone().or_else(cases::default_folder) else {
-        println!("skipped: no recorded cases at hand; name a folder: make golden CASES=path");
-        println!("golden: 0 passed, 0 failed, 0 refused");
+        writeln!(
+            io::stdout(),
+            "skipped: no recorded cases at hand; name a folder: make golden CASES=path"
+        )?;
+        writeln!(io::stdout(), "golden: 0 passed, 0 failed, 0 refused")?;
         return Ok(false);
     };
     let cases = cases::read(&folder)?;
@@ -56,10 +66,14 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
 
     let started = Instant::now();
     let width = cases.iter().map(|case| case.name.len()).max().unwrap_or_default();
-    let report = |case: &Case, verdict: &Verdict| match verdict {
-        Verdict::Ok => println!("{:width$}  ok", case.name),
-        Verdict::Refused(reason) => println!("{:width$}  refused  {reason}", case.name),
-        Verdict::Failed(what) => println!("{:width$}  FAILED  {what}", case.name),
+    let report = |case: &Case, verdict: &Verdict| {
+        let text = match verdict {
+            Verdict::Ok => "ok".to_owned(),
+            Verdict::Refused(reason) => format!("refused  {reason}"),
+            Verdict::Failed(what) => format!("FAILED  {what}"),
+        };
+        // That nobody reads any more shows again at the end.
+        let _ = writeln!(io::stdout(), "{:width$}  {text}", case.name);
     };
     let verdicts = Conformance {
         probe: &probe,
@@ -72,11 +86,13 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
     let count =
         |wanted: fn(&Verdict) -> bool| verdicts.iter().filter(|verdict| wanted(verdict)).count();
     let failed = count(|verdict| matches!(verdict, Verdict::Failed(_)));
-    println!("({} cases in {:.0} s)", verdicts.len(), started.elapsed().as_secs_f64());
-    println!(
+    let mut out = io::stdout().lock();
+    writeln!(out, "({} cases in {:.0} s)", verdicts.len(), started.elapsed().as_secs_f64())?;
+    writeln!(
+        out,
         "golden: {} passed, {failed} failed, {} refused",
         count(|verdict| *verdict == Verdict::Ok),
         count(|verdict| matches!(verdict, Verdict::Refused(_)))
-    );
+    )?;
     Ok(failed > 0)
 }

@@ -1,0 +1,102 @@
+//! Runs scenarios one after the other and counts them: they share one cluster and one operator, and some
+//! of them take those away.
+
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+
+use crate::installation::Installation;
+use crate::parseable::Parseable;
+use crate::{Error, Result};
+
+/// What scenarios share.
+#[derive(Debug)]
+pub struct Context {
+    installation: Installation,
+    pub parseable: Parseable,
+}
+
+impl Context {
+    /// Starts everything, telling what it does.
+    ///
+    /// # Errors
+    /// A part does not start.
+    pub async fn start() -> Result<Self> {
+        Ok(Self {
+            parseable: Parseable::start(&[]).await?,
+            installation: Installation::start().await?,
+        })
+    }
+
+    /// Ends the cluster.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub async fn stop(self) -> Result {
+        self.installation.cluster.stop().await
+    }
+}
+
+impl std::ops::Deref for Context {
+    type Target = Installation;
+
+    fn deref(&self) -> &Installation {
+        &self.installation
+    }
+}
+
+/// One scenario.
+pub struct Scenario {
+    /// What holds, as a sentence.
+    pub name: &'static str,
+    /// Fails with what was seen instead.
+    pub run: for<'a> fn(&'a Context) -> BoxFuture<'a, Result>,
+}
+
+impl std::fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// A list of [`Scenario`]s from async functions that take a [`Context`].
+#[macro_export]
+macro_rules! scenarios {
+    ($($name:literal => $function:path),+ $(,)?) => {
+        &[$($crate::scenario::Scenario {
+            name: $name,
+            run: |context| Box::pin($function(context)),
+        }),+]
+    };
+}
+
+/// Longest time for one scenario.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// Runs those whose name contains `filter` and says how many passed and failed.
+pub async fn run(context: &Context, scenarios: &[&[Scenario]], filter: &str) -> (usize, usize) {
+    let (mut passed, mut failed) = (0, 0);
+    for scenario in scenarios.iter().copied().flatten() {
+        if !scenario.name.contains(filter) {
+            continue;
+        }
+        let started = Instant::now();
+        let outcome = tokio::time::timeout(LIMIT, (scenario.run)(context)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(Error::from(format!("not within {LIMIT:?}"))));
+        let seconds = started.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => {
+                passed += 1;
+                println!("ok      {seconds:5.1} s  {}", scenario.name);
+            }
+            Err(error) => {
+                failed += 1;
+                println!("FAILED  {seconds:5.1} s  {}\n        {error}", scenario.name);
+            }
+        }
+        if let Err(error) = context.start_operator().await {
+            println!("        the operator does not start again: {error}");
+        }
+    }
+    (passed, failed)
+}
