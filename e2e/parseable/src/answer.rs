@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 pub(crate) enum Answer {
     /// A plain text, as the server writes errors and confirmations.
     Text(StatusCode, String),
+    /// The few errors that are JSON.
+    Json(StatusCode, serde_json::Value),
     /// The connection is closed without an answer, as where the real server's handler panics.
     HangUp,
     /// The same with a TCP reset.
@@ -46,10 +48,25 @@ impl Answer {
     }
 }
 
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(_, text) => f.write_str(text),
+            Self::Json(_, value) => value.fmt(f),
+            Self::HangUp | Self::Reset => f.write_str("no answer"),
+        }
+    }
+}
+
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let ending = match self {
             Self::Text(status, text) => return (status, text).into_response(),
+            Self::Json(status, value) => {
+                let mut response = json_bytes(value.to_string().into_bytes());
+                *response.status_mut() = status;
+                return response;
+            }
             Self::HangUp => Ending::Close,
             Self::Reset => Ending::Reset,
         };

@@ -3,33 +3,39 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::UNIX_EPOCH;
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::Shared;
+use crate::{Generation, Shared};
 use crate::answer::{Answer, Reply, json};
 
 pub(crate) async fn alive() -> StatusCode {
     StatusCode::OK
 }
 
-/// The version recorded; the identifiers are this server's own.
-pub(crate) async fn about() -> Reply {
+/// The version recorded, or the last of the old generation; the identifiers are this server's own.
+pub(crate) async fn about(State(shared): State<Arc<Shared>>) -> Reply {
+    let (version, license) = match shared.config.generation {
+        Generation::Current => (
+            "v2.9.5",
+            json!({"name": "AGPL-3.0-only", "version": "v1", "plan": "OSS", "deploymentInfo": "Managed"}),
+        ),
+        Generation::V1 => ("v1.7.3", json!("AGPL-3.0-only")),
+    };
     json(&json!({
-        "version": "v2.9.5",
+        "version": version,
         "uiVersion": "development",
         "commit": "7fe859f9",
-        "deploymentId": "01M80EQVS6T4ADFT6TQQXWZRP7",
+        "deploymentId": shared.store().deployment_id,
         "updateAvailable": false,
         "latestVersion": null,
         "llmActive": false,
         "llmProvider": null,
         "oidcActive": false,
-        "license": {"name": "AGPL-3.0-only", "version": "v1", "plan": "OSS", "deploymentInfo": "Managed"},
+        "license": license,
         "mode": "Standalone",
         "staging": "memory",
         "hotTier": "Disabled",
@@ -41,7 +47,6 @@ pub(crate) async fn about() -> Reply {
 
 /// The start time is the sign of a restart a client looks for.
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let started = shared.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let mut text = String::new();
     let mut metric = |name: &str, kind: &str, help: &str, value: u64| {
         // Writing to a String cannot fail.
@@ -57,7 +62,7 @@ pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
         "process_start_time_seconds",
         "gauge",
         "Start time of the process since unix epoch in seconds.",
-        started,
+        shared.started_seconds(),
     );
     let mut response = text.into_response();
     response.headers_mut().insert(
@@ -67,29 +72,11 @@ pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     response
 }
 
-/// Alerts, targets and API keys: there are none, and none can be made here.
-pub(crate) async fn empty_list() -> Reply {
-    json(&json!([]))
-}
-
-/// The outbound policy before anyone sets it.
-pub(crate) async fn target_policy() -> Reply {
-    json(&json!({
-        "allowPrivate": false,
-        "allowedDomains": [],
-        "allowedCidrs": [],
-        "deniedDomains": [],
-        "deniedCidrs": [],
-        "allowInvalidTls": false,
-    }))
-}
-
-/// What the operator's tests will bring.
+/// Nothing of ours calls it.
 pub(crate) async fn not_built() -> Reply {
     Err(Answer::Text(
         StatusCode::NOT_IMPLEMENTED,
-        "stand-in: this route is not part of it (alerts, targets, dashboards, users, API keys, counts)"
-            .to_owned(),
+        "stand-in: this route is not part of it".to_owned(),
     ))
 }
 

@@ -10,17 +10,19 @@ use chrono::{DateTime, Utc};
 use datafusion::arrow::datatypes::DataType;
 use serde_json::{Map, Value};
 
+use crate::accounts::forbidden;
+use crate::accounts::privilege::Action;
 use crate::answer::{Answer, Reply};
 use crate::body::JsonBody;
 use crate::columns::{self, Columns, P_TIMESTAMP};
 use crate::counts::{Counters, Taken};
-use crate::faults::Fault;
+use crate::faults::fail;
 use crate::flatten::Rows;
 use crate::store::check_name;
 use crate::stream::{Settings, Stream};
 use crate::streams::header;
 use crate::wire::Peer;
-use crate::{Shared, auth, body, flatten, sink, strict_json};
+use crate::{Shared, body, flatten, sink, strict_json};
 
 /// Columns a request's own headers may add, and the length of their values.
 const MAX_HEADER_COLUMNS: usize = 10;
@@ -43,55 +45,17 @@ pub(crate) async fn to_header(State(shared): State<Arc<Shared>>, request: Reques
 
 /// Faults first, then credentials, then the ingest itself; all of it counted.
 async fn ingest(shared: Arc<Shared>, stream: Option<String>, request: Request) -> Response {
-    let fault = shared.faults.take();
-    let mut close_after = false;
-    let reply = match fault {
-        Some(Fault::Status(status, text)) => {
-            drain(request, &shared).await;
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            Err(Answer::Text(status, text))
-        }
-        Some(Fault::Reset) => Err(Answer::Reset),
-        Some(Fault::Close) => {
-            drain(request, &shared).await;
-            Err(Answer::HangUp)
-        }
-        Some(Fault::DropMidBody) => {
-            first_piece(request).await;
-            Err(Answer::Reset)
-        }
-        Some(Fault::Delay(delay)) => {
-            let reply = take(&shared, stream, request).await;
-            tokio::time::sleep(delay).await;
-            reply
-        }
-        Some(Fault::StoreThenClose) => {
-            close_after = true;
-            take(&shared, stream, request).await
-        }
-        None => take(&shared, stream, request).await,
-    };
-    match reply {
-        Ok(response) if !close_after => response,
-        Ok(_) => Answer::HangUp.into_response(),
-        Err(answer) => {
-            Counters::add(&shared.counts.refused_ingests, 1);
-            answer.into_response()
-        }
+    let (fault, limit) = (shared.faults.take(), shared.config.max_body_bytes);
+    let reply = fail(fault, request, limit, |request| take(&shared, stream, request));
+    let reply = reply.await;
+    if reply.is_err() {
+        Counters::add(&shared.counts.refused_ingests, 1);
     }
-}
-
-async fn drain(request: Request, shared: &Shared) {
-    // Only its bytes have to come off the wire; whatever is wrong with them does not matter.
-    drop(body::read(request, shared.config.max_body_bytes).await);
-}
-
-async fn first_piece(request: Request) {
-    drop(http_body_util::BodyExt::frame(&mut request.into_body()).await);
+    reply.into_response()
 }
 
 async fn take(shared: &Arc<Shared>, stream: Option<String>, request: Request) -> Reply {
-    auth::check(&shared.config.credentials, request.headers())?;
+    let caller = shared.store().accounts.caller(request.headers())?;
     if shared.config.sink {
         let taken = sink::count(request, shared.config.max_body_bytes).await?;
         shared.counts.taken(taken);
@@ -99,15 +63,15 @@ async fn take(shared: &Arc<Shared>, stream: Option<String>, request: Request) ->
     }
     let origin = Origin::of(&request);
     let on_ingest_route = stream.is_none();
-    let name = match stream {
-        Some(name) => {
-            shared.store().get(&name)?;
-            name
-        }
-        None => origin.stream.clone().ok_or_else(|| {
-            Answer::bad_request("Header Error: Stream name not found in header [x-p-stream]")
-        })?,
-    };
+    let name = stream.or_else(|| origin.stream.clone()).ok_or_else(|| {
+        Answer::bad_request("Header Error: Stream name not found in header [x-p-stream]")
+    })?;
+    if !caller.may_on(Action::Ingest, &name) {
+        return Err(forbidden());
+    }
+    if !on_ingest_route {
+        shared.store().get(&name)?;
+    }
     origin.check_log_source(&name)?;
     if on_ingest_route && !shared.store().contains(&name) {
         check_name(&name)?;

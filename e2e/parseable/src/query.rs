@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Extension;
 use axum::extract::{Query as UrlQuery, Request, State};
 use axum::http::{HeaderValue, header};
 use chrono::{DateTime, Utc};
@@ -24,9 +25,11 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
+use crate::accounts::Caller;
+use crate::accounts::privilege::Action;
 use crate::answer::{Answer, Reply, json_bytes};
-use crate::stream::{Window, minute};
-use crate::{Shared, body};
+use crate::stream::{MINUTE, Scan, Window, minute};
+use crate::{Shared, body, columns};
 
 /// The engine walks a condition on its stack, and an unoptimised build takes much of it.
 const STACK_BYTES: usize = 64 << 20;
@@ -49,7 +52,7 @@ impl Engine {
     }
 
     /// Runs `query` there; a panic of the engine ends as it does in the real server, without an answer.
-    async fn run<T, F>(&self, query: F) -> Result<T, Answer>
+    pub(crate) async fn run<T, F>(&self, query: F) -> Result<T, Answer>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Answer>> + Send + 'static,
@@ -91,6 +94,7 @@ pub(crate) struct Flags {
 
 pub(crate) async fn query(
     State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
     UrlQuery(flags): UrlQuery<Flags>,
     request: Request,
 ) -> Reply {
@@ -102,7 +106,7 @@ pub(crate) async fn query(
     let nulls = asked.send_null || flags.send_null;
     let inner = Arc::clone(&shared);
     let result =
-        shared.engine.run(async move { run(&inner, &asked.query, window, now).await }).await?;
+        shared.engine.run(async move { run(&inner, &caller, &asked.query, window, now).await }).await?;
     let records = to_json(&result, nulls).map_err(|error| Answer::internal(error.to_string()))?;
     let mut response = json_bytes(match (flags.streaming, flags.fields) {
         (true, true) => return Err(Answer::not_recorded("a streamed query with fields")),
@@ -155,6 +159,7 @@ pub(crate) struct Answered {
 
 async fn run(
     shared: &Shared,
+    caller: &Caller,
     sql: &str,
     window: Window,
     now: DateTime<Utc>,
@@ -164,9 +169,7 @@ async fn run(
     if sql.trim().is_empty() {
         return Err(Answer::bad_request("Error: Failed to parse sql"));
     }
-    let mut config = SessionConfig::new().with_target_partitions(1);
-    config.options_mut().sql_parser.dialect = Dialect::PostgreSQL;
-    let context = SessionContext::new_with_config(config);
+    let context = context();
     let statement =
         context.state().sql_to_statement(sql, &Dialect::PostgreSQL).map_err(|error| match error
             .find_root()
@@ -182,7 +185,12 @@ async fn run(
         return Err(Answer::HangUp);
     }
     for name in streams {
-        register(shared, &context, &name, window, now)
+        if shared.store().contains(&name) && !caller.may_on(Action::Query, &name) {
+            return Err(Answer::bad_request(format!(
+                "Error: User does not have access to stream- {name}"
+            )));
+        }
+        register(shared, &context, &name, Some(Scan { window, now, minute: MINUTE }))
             .map_err(|error| Answer::internal(error.to_string()))?;
     }
     let plan = context.state().statement_to_plan(statement).await.map_err(planning)?;
@@ -199,20 +207,38 @@ async fn run(
     Ok(Answered { schema, batches })
 }
 
-/// A stream that does not exist is left to the planner, which has the right words for it.
-fn register(
+/// The engine with no stream in it yet.
+pub(crate) fn context() -> SessionContext {
+    context_in("public")
+}
+
+/// The same with another schema for names without one.
+pub(crate) fn context_in(schema: &str) -> SessionContext {
+    let config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_default_catalog_and_schema("datafusion", schema);
+    let mut config = config;
+    config.options_mut().sql_parser.dialect = Dialect::PostgreSQL;
+    SessionContext::new_with_config(config)
+}
+
+/// Makes a stream a table, for planning alone where there is nothing to scan. A stream that does not exist
+/// is left to the planner, which has the right words for it.
+pub(crate) fn register(
     shared: &Shared,
     context: &SessionContext,
     name: &str,
-    window: Window,
-    now: DateTime<Utc>,
+    scan: Option<Scan>,
 ) -> Result<(), DataFusionError> {
     let (schema, batches) = {
         let mut store = shared.store();
         let Ok(stream) = store.get(name) else {
             return Ok(());
         };
-        stream.scan(window, now)?
+        match scan {
+            Some(scan) => stream.scan(scan)?,
+            None => (columns::schema(stream.columns(shared.now())), Vec::new()),
+        }
     };
     let table = MemTable::try_new(schema, vec![batches])?;
     context.register_table(TableReference::bare(name), Arc::new(table))?;

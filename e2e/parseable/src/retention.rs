@@ -22,6 +22,12 @@ enum Action {
     Delete,
 }
 
+impl Task {
+    pub(crate) fn duration(&self) -> &str {
+        &self.duration
+    }
+}
+
 /// Parses and judges a retention.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Task>, Answer> {
     let tasks: Vec<Task> = body::parse(bytes)?;

@@ -3,21 +3,45 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use ulid::Ulid;
 
+use crate::Credentials;
+use crate::accounts::Accounts;
+use crate::alerts::Alerts;
 use crate::answer::Answer;
+use crate::dashboards::Dashboards;
 use crate::stream::Stream;
+use crate::targets::Targets;
 
 /// Words a stream may not be called.
 const SQL_WORDS: [&str; 11] =
     ["select", "from", "where", "group", "by", "order", "limit", "offset", "join", "and", "sql"];
 
 /// The server's data.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Store {
     streams: BTreeMap<String, Stream>,
+    pub(crate) targets: Targets,
+    pub(crate) alerts: Alerts,
+    pub(crate) dashboards: Dashboards,
+    pub(crate) accounts: Accounts,
+    /// Made once per data directory.
+    pub(crate) deployment_id: Ulid,
 }
 
 impl Store {
+    /// An empty one, as on a new data directory.
+    pub(crate) fn new(root: Credentials) -> Self {
+        Self {
+            streams: BTreeMap::new(),
+            targets: Targets::default(),
+            alerts: Alerts::default(),
+            dashboards: Dashboards::new(),
+            accounts: Accounts::new(root),
+            deployment_id: Ulid::new(),
+        }
+    }
+
     pub(crate) fn get(&mut self, name: &str) -> Result<&mut Stream, Answer> {
         self.streams.get_mut(name).ok_or_else(|| Answer::no_stream(name))
     }
@@ -28,6 +52,10 @@ impl Store {
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.streams.keys().map(String::as_str)
+    }
+
+    pub(crate) fn streams_mut(&mut self) -> impl Iterator<Item = (&String, &mut Stream)> {
+        self.streams.iter_mut()
     }
 
     pub(crate) fn insert(&mut self, name: &str, stream: Stream) {

@@ -1,6 +1,6 @@
 //! One stream: its settings, its columns, its rows.
 
-use chrono::{DateTime, SecondsFormat, Timelike, Utc};
+use chrono::{DateTime, Duration, DurationRound, SecondsFormat, Utc};
 use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt64Array, new_null_array};
 use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -9,11 +9,15 @@ use datafusion::arrow::json::ArrayWriter;
 use serde_json::{Map, Value, json};
 
 use crate::columns::{self, Columns};
+use crate::documents::Document;
 use crate::retention::Task;
 
 /// How far back a window may end and still see the rows in memory: 5 minutes does, an hour does not;
 /// between them nothing was recorded.
-const IN_MEMORY_REACH_MINUTES: i64 = 10;
+const IN_MEMORY_REACH_MINUTES: i32 = 10;
+
+/// A minute of the wall clock.
+pub(crate) const MINUTE: Duration = Duration::minutes(1);
 
 /// What is set at creation or by an update.
 #[derive(Debug, Clone, Default)]
@@ -34,11 +38,22 @@ pub(crate) struct Window {
     pub(crate) end: DateTime<Utc>,
 }
 
+/// What is looked at, and when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scan {
+    pub(crate) window: Window,
+    pub(crate) now: DateTime<Utc>,
+    /// How long rows stay in memory.
+    pub(crate) minute: Duration,
+}
+
 /// A stream.
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) settings: Settings,
     pub(crate) retention: Vec<Task>,
+    /// Alerts of the old generation.
+    pub(crate) document: Option<Document>,
     created_at: DateTime<Utc>,
     columns: Columns,
     /// Columns that rows have and the schema does not show yet: those of the headers of requests whose events
@@ -60,6 +75,7 @@ impl Stream {
         Self {
             settings,
             retention: Vec::new(),
+            document: None,
             created_at: now,
             columns,
             pending: Columns::new(),
@@ -170,23 +186,20 @@ impl Stream {
         })
     }
 
-    fn row_count(&self) -> usize {
+    pub(crate) fn row_count(&self) -> usize {
         self.batches.iter().map(|stored| stored.batch.num_rows()).sum()
     }
 
     /// The rows a query over `window` scans, newest first. Rows of the current minute are in memory and seen
     /// by any window near now; older ones are filtered exactly.
-    pub(crate) fn scan(
-        &mut self,
-        window: Window,
-        now: DateTime<Utc>,
-    ) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
+    pub(crate) fn scan(&mut self, scan: Scan) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
+        let Scan { window, now, minute } = scan;
         self.end_of_minute(now);
-        let near = now - window.end < chrono::Duration::minutes(IN_MEMORY_REACH_MINUTES);
+        let near = now - window.end < minute * IN_MEMORY_REACH_MINUTES;
         let schema = columns::schema(&self.columns);
         let mut seen = Vec::new();
         for stored in self.batches.iter().rev() {
-            let visible = if minute(stored.received) == minute(now) {
+            let visible = if floor(stored.received, minute) == floor(now, minute) {
                 near
             } else {
                 window.start <= stored.received && stored.received < window.end
@@ -206,8 +219,12 @@ impl Stream {
 
 /// The start of the minute.
 pub(crate) fn minute(time: DateTime<Utc>) -> DateTime<Utc> {
-    let whole = time.with_second(0).and_then(|time| time.with_nanosecond(0));
-    whole.unwrap_or(time)
+    floor(time, MINUTE)
+}
+
+/// The start of the minute, for minutes of another length.
+pub(crate) fn floor(time: DateTime<Utc>, minute: Duration) -> DateTime<Utc> {
+    time.duration_trunc(minute).unwrap_or(time)
 }
 
 /// Columns that came later are null in an old batch.

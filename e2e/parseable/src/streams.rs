@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use datafusion::arrow::datatypes::DataType;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::accounts::Caller;
+use crate::accounts::privilege::Action;
 use crate::answer::{Answer, Reply, json, text};
 use crate::columns::{self, Columns};
 use crate::store::check_name;
@@ -17,9 +20,14 @@ use crate::{Shared, body, flatten, retention, strict_json};
 const KNOWN_TAGS: [&str; 5] =
     ["agent-observability", "k8s-observability", "database-observability", "apm", "service-map"];
 
-pub(crate) async fn list(State(shared): State<Arc<Shared>>) -> Reply {
+/// Those the caller may see.
+pub(crate) async fn list(
+    State(shared): State<Arc<Shared>>,
+    Extension(caller): Extension<Caller>,
+) -> Reply {
     let store = shared.store();
-    let names: Vec<Value> = store.names().map(|name| json!({"name": name})).collect();
+    let names = store.names().filter(|name| caller.may_on(Action::ListStreams, name));
+    let names: Vec<Value> = names.map(|name| json!({"name": name})).collect();
     json(&Value::Array(names))
 }
 

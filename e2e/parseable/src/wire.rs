@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 
 use crate::answer::Ending;
 use crate::counts::Counters;
-use crate::{Shared, StartError, routes};
+use crate::{StartError, routes};
 
 /// Between two attempts to take the port again.
 const REBIND: Duration = Duration::from_millis(20);
@@ -32,32 +32,19 @@ const REBIND: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Wire {
     address: SocketAddr,
-    wanted: watch::Sender<bool>,
-    actual: watch::Receiver<bool>,
+    port: Port,
     task: JoinHandle<()>,
 }
 
-/// The peer's address, an extension of each request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+/// Opens and closes a listener's port.
+#[derive(Debug, Clone)]
+pub(crate) struct Port {
+    wanted: Arc<watch::Sender<bool>>,
+    actual: watch::Receiver<bool>,
+}
 
-impl Wire {
-    pub(crate) async fn start(shared: Arc<Shared>) -> Result<Self, StartError> {
-        let address = shared.config.listen;
-        let listen = |source| StartError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
-        let (wanted, asked) = watch::channel(true);
-        let (said, actual) = watch::channel(true);
-        let task = tokio::spawn(listen_while_asked(listener, address, shared, asked, said));
-        Ok(Self { address, wanted, actual, task })
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Opens or closes the port; returns when that is done.
+impl Port {
+    /// Returns when that is done.
     pub(crate) async fn set_listening(&self, listening: bool) {
         self.wanted.send_replace(listening);
         // An error means the listener's task is gone, as when its runtime ends: closed anyway.
@@ -65,26 +52,63 @@ impl Wire {
     }
 }
 
+/// What every connection of a listener has.
+#[derive(Clone)]
+struct Common {
+    router: axum::Router,
+    counts: Arc<Counters>,
+    keep_alive: Duration,
+}
+
+/// The peer's address, an extension of each request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+impl Wire {
+    pub(crate) async fn start(
+        address: SocketAddr,
+        router: axum::Router,
+        counts: Arc<Counters>,
+        keep_alive: Duration,
+    ) -> Result<Self, StartError> {
+        let listen = |source| StartError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let (wanted, asked) = watch::channel(true);
+        let (said, actual) = watch::channel(true);
+        let common = Common { router, counts, keep_alive };
+        let task = tokio::spawn(listen_while_asked(listener, address, common, asked, said));
+        Ok(Self { address, port: Port { wanted: Arc::new(wanted), actual }, task })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn port(&self) -> &Port {
+        &self.port
+    }
+}
+
 impl Drop for Wire {
     fn drop(&mut self) {
         self.task.abort();
-        self.wanted.send_replace(false);
+        self.port.wanted.send_replace(false);
     }
 }
 
 async fn listen_while_asked(
     first: TcpListener,
     address: SocketAddr,
-    shared: Arc<Shared>,
+    common: Common,
     mut asked: watch::Receiver<bool>,
     said: watch::Sender<bool>,
 ) {
     let mut listener = Some(first);
-    let router = routes::router(Arc::clone(&shared));
     loop {
         if let Some(listener) = listener.take() {
             said.send_replace(true);
-            accept(&listener, &router, &shared, &mut asked).await;
+            accept(&listener, &common, &mut asked).await;
         }
         said.send_replace(false);
         if asked.wait_for(|listening| *listening).await.is_err() {
@@ -105,8 +129,7 @@ async fn listen_while_asked(
 /// Accepts until the port shall be closed.
 async fn accept(
     listener: &TcpListener,
-    router: &axum::Router,
-    shared: &Arc<Shared>,
+    common: &Common,
     asked: &mut watch::Receiver<bool>,
 ) {
     loop {
@@ -116,14 +139,8 @@ async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                Counters::add(&shared.counts.connections, 1);
-                tokio::spawn(serve(
-                    stream,
-                    peer,
-                    router.clone(),
-                    Arc::clone(shared),
-                    asked.clone(),
-                ));
+                Counters::add(&common.counts.connections, 1);
+                tokio::spawn(serve(stream, peer, common.clone(), asked.clone()));
             }
             Err(error) => tracing::warn!(%error, "Failed to accept a connection"),
         }
@@ -133,31 +150,47 @@ async fn accept(
 async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    router: axum::Router,
-    shared: Arc<Shared>,
+    common: Common,
     mut asked: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "Failed to set TCP_NODELAY");
     }
-    let keep_alive = shared.config.keep_alive;
-    let reset = Arc::new(AtomicBool::new(false));
-    let io = TokioIo::new(Counted { stream, shared, reset: Arc::clone(&reset) });
+    let Common { router, counts, keep_alive } = common;
+    let marks = Arc::new(Marks::default());
+    let io = TokioIo::new(Counted { stream, counts, marks: Arc::clone(&marks) });
+    let of_requests = Arc::clone(&marks);
     let service =
-        service_fn(move |request| answer(router.clone(), request, peer, Arc::clone(&reset)));
+        service_fn(move |request| answer(router.clone(), request, peer, Arc::clone(&of_requests)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(keep_alive)
         .serve_connection(io, service);
-    tokio::select! {
-        ended = connection => {
+    let mut connection = std::pin::pin!(connection);
+    let told_to_close = tokio::select! {
+        ended = connection.as_mut() => {
             if let Err(error) = ended {
                 tracing::debug!(%error, "A connection ended without an answer");
             }
+            false
         }
         // An error is the end of the stand-in.
-        _ = asked.wait_for(|listening| !listening) => {}
+        _ = asked.wait_for(|listening| !listening) => true,
+    };
+    if told_to_close && marks.controls.load(Ordering::Relaxed) {
+        // Who asked for the port to be closed gets an answer.
+        connection.as_mut().graceful_shutdown();
+        let _ = tokio::time::timeout(keep_alive, connection).await;
     }
+}
+
+/// What a connection's requests leave behind.
+#[derive(Debug, Default)]
+struct Marks {
+    /// It ends by a reset.
+    reset: AtomicBool,
+    /// Its last request was to `/standin/`.
+    controls: AtomicBool,
 }
 
 /// The connection ends here instead of an answer.
@@ -169,9 +202,10 @@ async fn answer(
     mut router: axum::Router,
     request: hyper::Request<Incoming>,
     peer: SocketAddr,
-    reset: Arc<AtomicBool>,
+    marks: Arc<Marks>,
 ) -> Result<Response, Ended> {
     let mut request: Request = request.map(Body::new);
+    marks.controls.store(request.uri().path().starts_with("/standin/"), Ordering::Relaxed);
     request.extensions_mut().insert(Peer(peer));
     let response: Result<Response, Infallible> =
         tower_service::Service::call(&mut router, request).await;
@@ -180,7 +214,7 @@ async fn answer(
     match response.extensions().get::<Ending>() {
         None => Ok(response),
         Some(ending) => {
-            reset.store(*ending == Ending::Reset, Ordering::Relaxed);
+            marks.reset.store(*ending == Ending::Reset, Ordering::Relaxed);
             Err(Ended)
         }
     }
@@ -189,13 +223,13 @@ async fn answer(
 /// A connection that counts what is read from it, and ends by a reset when told to.
 struct Counted {
     stream: TcpStream,
-    shared: Arc<Shared>,
-    reset: Arc<AtomicBool>,
+    counts: Arc<Counters>,
+    marks: Arc<Marks>,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if self.reset.load(Ordering::Relaxed) {
+        if self.marks.reset.load(Ordering::Relaxed) {
             // A linger of zero makes the close a reset.
             let linger = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
             if let Err(error) = linger {
@@ -213,7 +247,7 @@ impl AsyncRead for Counted {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        Counters::add(&self.shared.counts.wire_bytes, buffer.filled().len() - before);
+        Counters::add(&self.counts.wire_bytes, buffer.filled().len() - before);
         polled
     }
 }

@@ -2,46 +2,24 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod peers;
+
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use parseable_standin::{Config, Counts, Credentials, Fault, Standin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use peers::send;
+
 async fn start() -> Standin {
     let standin = Standin::start(Config::default()).await.unwrap();
-    assert_eq!(send(&standin, "PUT", "/api/v1/logstream/s", "").await.unwrap().0, 200);
+    assert_eq!(send(&standin.url, "PUT", "/api/v1/logstream/s", "").await.unwrap().0, 200);
     standin
 }
 
-/// Status and body, or how the connection ended.
-async fn send(
-    standin: &Standin,
-    method: &str,
-    path: &str,
-    body: &str,
-) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(standin.url.strip_prefix("http://").unwrap()).await?;
-    let credentials = BASE64_STANDARD.encode("admin:admin");
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: standin\r\nAuthorization: Basic {credentials}\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(format!("{head}{body}").as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    if answer.is_empty() {
-        return Err(std::io::ErrorKind::UnexpectedEof.into());
-    }
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    Ok((status, answer.split_once("\r\n\r\n").unwrap().1.to_owned()))
-}
-
 async fn ingest(standin: &Standin) -> std::io::Result<(u16, String)> {
-    send(standin, "POST", "/api/v1/logstream/s", r#"[{"a":1},{"a":2}]"#).await
+    send(&standin.url, "POST", "/api/v1/logstream/s", r#"[{"a":1},{"a":2}]"#).await
 }
 
 #[tokio::test]
@@ -79,21 +57,27 @@ async fn faults_and_counts_over_http() {
     let standin = start().await;
     let fault = r#"{"ingests":1,"kind":"status","status":500,"text":"broken"}"#;
     assert_eq!(
-        send(&standin, "POST", "/standin/faults", fault).await.unwrap().1,
+        send(&standin.url, "POST", "/standin/faults", fault).await.unwrap().1,
         r#"{"ingests":1}"#
     );
     assert_eq!(ingest(&standin).await.unwrap(), (500, "broken".to_owned()));
     let delay = r#"{"ingests":9,"kind":"delay","ms":60000}"#;
-    assert_eq!(send(&standin, "POST", "/standin/faults", delay).await.unwrap().0, 200);
-    assert_eq!(send(&standin, "DELETE", "/standin/faults", "").await.unwrap().0, 204);
+    assert_eq!(send(&standin.url, "POST", "/standin/faults", delay).await.unwrap().0, 200);
+    assert_eq!(send(&standin.url, "DELETE", "/standin/faults", "").await.unwrap().0, 204);
     assert_eq!(ingest(&standin).await.unwrap().0, 200);
+    let route = r#"{"pattern":"GET /api/v1/alerts*","requests":1,"kind":"status","status":500}"#;
+    assert_eq!(send(&standin.url, "POST", "/standin/faults", route).await.unwrap().0, 200);
+    let get = async |path: &str| send(&standin.url, "GET", path, "").await.unwrap().0;
+    assert_eq!(get("/api/v1/targets").await, 200);
+    assert_eq!(get("/api/v1/alerts?tags=a").await, 500);
+    assert_eq!(get("/api/v1/alerts?tags=a").await, 200);
     let unknown = r#"{"ingests":1,"kind":"explode"}"#;
-    let (status, text) = send(&standin, "POST", "/standin/faults", unknown).await.unwrap();
+    let (status, text) = send(&standin.url, "POST", "/standin/faults", unknown).await.unwrap();
     assert!(status == 400 && text.contains("unknown variant `explode`"), "{text}");
-    let (_, counts) = send(&standin, "GET", "/standin/requests", "").await.unwrap();
+    let (_, counts) = send(&standin.url, "GET", "/standin/requests", "").await.unwrap();
     let counts: serde_json::Value = serde_json::from_str(&counts).unwrap();
     assert_eq!((&counts["rows"], &counts["refused_ingests"]), (&2.into(), &1.into()));
-    assert_eq!(send(&standin, "DELETE", "/standin/requests", "").await.unwrap().0, 204);
+    assert_eq!(send(&standin.url, "DELETE", "/standin/requests", "").await.unwrap().0, 204);
     assert_eq!(standin.counts().rows, 0);
 }
 
@@ -127,7 +111,7 @@ async fn idle_connections_are_closed() {
 #[tokio::test]
 async fn the_sink_counts_and_keeps_nothing() {
     let standin = Standin::start(Config { sink: true, ..Config::default() }).await.unwrap();
-    assert_eq!(send(&standin, "PUT", "/api/v1/logstream/s", "").await.unwrap().0, 200);
+    assert_eq!(send(&standin.url, "PUT", "/api/v1/logstream/s", "").await.unwrap().0, 200);
     standin.reset_counts();
     assert_eq!(ingest(&standin).await.unwrap().0, 200);
     let Counts { ingests, events, rows, inflated_bytes, wire_bytes, .. } = standin.counts();
@@ -146,5 +130,5 @@ async fn other_credentials() {
         "no secret is shown"
     );
     let standin = Standin::start(Config { credentials, ..Config::default() }).await.unwrap();
-    assert_eq!(send(&standin, "GET", "/api/v1/about", "").await.unwrap().0, 403);
+    assert_eq!(send(&standin.url, "GET", "/api/v1/about", "").await.unwrap().0, 403);
 }

@@ -41,6 +41,10 @@ fn from_text(text: &str) -> Vec<u8> {
         "<object with keys c0..c899>" => keys("c", 900),
         "<object with keys d0..d199>" => keys("d", 200),
         "<object with keys c0..c1000>" => keys("c", 1001),
+        r#"<array of 100 objects {"i":k}>"# => {
+            let objects: Vec<String> = (0..100).map(|k| format!("{{\"i\": {k}}}")).collect();
+            format!("[{}]", objects.join(", ")).into_bytes()
+        }
         "<object with one string of 1 MiB>" => {
             format!("{{\"v\": \"{}\"}}", "x".repeat(1 << 20)).into_bytes()
         }

@@ -8,7 +8,7 @@ use parseable_standin::Standin;
 use serde_json::{Value, json};
 
 use crate::client;
-use crate::recording::{Exchange, Request};
+use crate::recording::Exchange;
 
 /// A minute's start, on the day of the recording.
 const MINUTE: u64 = 1_795_312_200;
@@ -17,8 +17,9 @@ pub async fn replay(standin: &Standin, exchange: &Exchange) -> Result<(), String
     let at =
         |seconds: f64| UNIX_EPOCH + Duration::from_secs(MINUTE) + Duration::from_secs_f64(seconds);
     standin.set_clock(at(20.0));
-    send(standin, "PUT", "/api/v1/logstream/vis", Value::Null).await;
-    send(standin, "POST", "/api/v1/logstream/vis", json!([{"n": 1}, {"n": 2}])).await;
+    client::ask(&standin.url, "PUT", "/api/v1/logstream/vis", &Value::Null).await;
+    let rows = json!([{"n": 1}, {"n": 2}]);
+    client::ask(&standin.url, "POST", "/api/v1/logstream/vis", &rows).await;
     let (Some(same), Some(next)) = (&exchange.same_minute, &exchange.next_minute) else {
         return Err("one of the two tables is missing".to_owned());
     };
@@ -43,7 +44,7 @@ async fn seen(
     for name in windows {
         let (start, end) = window(name, now.into());
         let body = json!({"query": "SELECT COUNT(*) AS \"n\" FROM \"vis\"", "startTime": start, "endTime": end});
-        let rows = send(standin, "POST", "/api/v1/query", body).await;
+        let rows = client::ask(&standin.url, "POST", "/api/v1/query", &body).await;
         seen.insert(name.clone(), rows[0]["n"].as_u64().unwrap());
     }
     seen
@@ -64,19 +65,4 @@ fn window(name: &str, now: DateTime<Utc>) -> (String, String) {
         "start +1m, end +5m" => (minutes(1), minutes(5)),
         other => panic!("what window is {other:?}?"),
     }
-}
-
-async fn send(standin: &Standin, method: &str, path: &str, body: Value) -> Value {
-    let headers =
-        [("Authorization", "Basic base64(admin:admin)"), ("Content-Type", "application/json")];
-    let request = Request {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        body: serde_json::value::to_raw_value(&body).unwrap(),
-    };
-    let sent = if body.is_null() { String::new() } else { body.to_string() };
-    let answer = client::send(&standin.url, &request, sent.as_bytes()).await.unwrap();
-    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-    serde_json::from_slice(&answer.body).unwrap_or_default()
 }
