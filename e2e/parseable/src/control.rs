@@ -156,7 +156,10 @@ struct NewPassword {
 }
 
 /// The root user's password is another one from here on.
-async fn password(State(shared): State<Arc<Shared>>, request: Request) -> Result<StatusCode, Answer> {
+async fn password(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+) -> Result<StatusCode, Answer> {
     let asked: NewPassword = read(&shared, request).await?;
     shared.store().accounts.root.password = asked.password;
     Ok(StatusCode::NO_CONTENT)

@@ -103,13 +103,9 @@ pub(crate) struct Filter {
 }
 
 /// All, the newest first; by tags in the order they were made.
-pub(crate) async fn list(
-    State(shared): State<Arc<Shared>>,
-    Query(filter): Query<Filter>,
-) -> Reply {
+pub(crate) async fn list(State(shared): State<Arc<Shared>>, Query(filter): Query<Filter>) -> Reply {
     let store = shared.store();
     let mut found: Vec<_> = store.dashboards.iter().collect();
-    found.sort_by_key(|(id, dashboard)| (dashboard.created, **id));
     match &filter.tags {
         None => found.reverse(),
         Some(wanted) => found.retain(|(_, dashboard)| {
@@ -137,11 +133,10 @@ pub(crate) async fn post(
     let bytes = body::read_json(request, shared.config.max_body_bytes).await?.bytes;
     let document: Document = body::parse(&bytes)?;
     let mut store = shared.store();
-    let id = Ulid::new();
+    let id = store.new_id();
     check_title(&store.dashboards, id, &document.title)?;
     let now = shared.now();
-    let dashboard =
-        Dashboard { document, author: caller.author(), created: now, modified: now };
+    let dashboard = Dashboard { document, author: caller.author(), created: now, modified: now };
     let shown = dashboard.show(id);
     store.dashboards.insert(id, dashboard);
     json(&shown)
@@ -171,9 +166,8 @@ pub(crate) async fn put(
     request: Request,
 ) -> Reply {
     let id = path_id(&id)?;
-    let is_partial = partial.rename_to.is_some()
-        || partial.is_favorite.is_some()
-        || partial.tags.is_some();
+    let is_partial =
+        partial.rename_to.is_some() || partial.is_favorite.is_some() || partial.tags.is_some();
     let document = if is_partial {
         None
     } else {
@@ -245,9 +239,9 @@ fn own<'a>(
 }
 
 fn check_title(dashboards: &Dashboards, id: Ulid, title: &str) -> Result<(), Answer> {
-    let taken = dashboards.iter().any(|(other, dashboard)| {
-        *other != id && dashboard.document.title == title
-    });
+    let taken = dashboards
+        .iter()
+        .any(|(other, dashboard)| *other != id && dashboard.document.title == title);
     if taken { Err(refused("Dashboard title must be unique")) } else { Ok(()) }
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -259,9 +258,4 @@ pub(crate) async fn put(
     document.check(stream.columns(now)).map_err(Answer::bad_request)?;
     stream.document = Some(document);
     text(format!("set alert configuration for log stream {name}"))
-}
-
-/// A server of the other generation has no such route.
-pub(crate) async fn no_such_route() -> Response {
-    StatusCode::NOT_FOUND.into_response()
 }

@@ -9,8 +9,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::{Generation, Shared};
 use crate::answer::{Answer, Reply, json};
+use crate::{Generation, Shared};
 
 pub(crate) async fn alive() -> StatusCode {
     StatusCode::OK

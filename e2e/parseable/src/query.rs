@@ -105,8 +105,10 @@ pub(crate) async fn query(
     let window = window(&asked.start_time, &asked.end_time, now)?;
     let nulls = asked.send_null || flags.send_null;
     let inner = Arc::clone(&shared);
-    let result =
-        shared.engine.run(async move { run(&inner, &caller, &asked.query, window, now).await }).await?;
+    let result = shared
+        .engine
+        .run(async move { run(&inner, &caller, &asked.query, window, now).await })
+        .await?;
     let records = to_json(&result, nulls).map_err(|error| Answer::internal(error.to_string()))?;
     let mut response = json_bytes(match (flags.streaming, flags.fields) {
         (true, true) => return Err(Answer::not_recorded("a streamed query with fields")),

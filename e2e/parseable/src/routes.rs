@@ -30,9 +30,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         Generation::Current => current(),
         Generation::V1 => old(),
     };
-    let guarded = of_generation
-        .merge(common())
-        .route_layer(from_fn_with_state(Arc::clone(&shared), guard));
+    let guarded =
+        of_generation.merge(common()).route_layer(from_fn_with_state(Arc::clone(&shared), guard));
     Router::new()
         .route("/api/v1/liveness", get(health::alive))
         .route("/api/v1/readiness", get(health::alive))

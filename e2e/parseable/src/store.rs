@@ -27,6 +27,7 @@ pub(crate) struct Store {
     pub(crate) accounts: Accounts,
     /// Made once per data directory.
     pub(crate) deployment_id: Ulid,
+    last_id: Ulid,
 }
 
 impl Store {
@@ -39,7 +40,18 @@ impl Store {
             dashboards: Dashboards::new(),
             accounts: Accounts::new(root),
             deployment_id: Ulid::new(),
+            last_id: Ulid::nil(),
         }
+    }
+
+    /// Later ones are greater, those of the same millisecond too.
+    pub(crate) fn new_id(&mut self) -> Ulid {
+        let new = Ulid::new();
+        self.last_id = match self.last_id.increment() {
+            Some(next) if next > new => next,
+            _ => new,
+        };
+        self.last_id
     }
 
     pub(crate) fn get(&mut self, name: &str) -> Result<&mut Stream, Answer> {

@@ -127,11 +127,7 @@ async fn listen_while_asked(
 }
 
 /// Accepts until the port shall be closed.
-async fn accept(
-    listener: &TcpListener,
-    common: &Common,
-    asked: &mut watch::Receiver<bool>,
-) {
+async fn accept(listener: &TcpListener, common: &Common, asked: &mut watch::Receiver<bool>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

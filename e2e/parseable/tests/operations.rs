@@ -52,7 +52,8 @@ async fn make(standin: &Standin, alert: Value) -> String {
 async fn make_target(standin: &Standin, receiver: &Receiver) -> String {
     standin.set_policy(allow_loopback());
     let endpoint = format!("http://{}/hook", receiver.address);
-    let target = json!({"name": "t", "type": "webhook", "endpoint": endpoint, "headers": {"X-A": "b"}});
+    let target =
+        json!({"name": "t", "type": "webhook", "endpoint": endpoint, "headers": {"X-A": "b"}});
     let (status, made) = ask(standin, "POST", "/api/v1/targets", target).await;
     assert_eq!(status, 200, "{made}");
     made["id"].as_str().unwrap().to_owned()
@@ -85,7 +86,8 @@ async fn an_alert_fires_and_resolves() {
     let target = make_target(&standin, &receiver).await;
     let id = make(&standin, alert("hit", &[&target])).await;
     ask(&standin, "POST", "/api/v1/logstream/s", json!({"a": "hit"})).await;
-    wait("the resolution", || standin.deliveries().iter().any(|delivery| delivery.is_resolved)).await;
+    wait("the resolution", || standin.deliveries().iter().any(|delivery| delivery.is_resolved))
+        .await;
     let deliveries = standin.deliveries();
     assert!(deliveries.len() >= 2, "{deliveries:?}");
     assert!(deliveries.iter().all(|d| d.alert_id == id && d.outcome == Outcome::Answered(200)));
@@ -98,6 +100,9 @@ async fn a_restart_kills_alerts_and_forgets_the_policy() {
     let (standin, receiver) = (start(quick()).await, Receiver::start().await);
     let target = make_target(&standin, &receiver).await;
     let id = make(&standin, alert("x", &[&target])).await;
+    // The windows are short here: events have to come while somebody looks.
+    let hit = async || ask(&standin, "POST", "/api/v1/logstream/s", json!({"a": "x"})).await;
+    hit().await;
     wait("a delivery", || !receiver.received().is_empty()).await;
     let started = start_time(&standin).await;
     standin.restart().await;
@@ -116,6 +121,7 @@ async fn a_restart_kills_alerts_and_forgets_the_policy() {
     standin.set_policy(allow_loopback());
     let before = receiver.received().len();
     let new = make(&standin, alert("x", &[&target])).await;
+    hit().await;
     wait("a delivery", || receiver.received().len() > before).await;
     assert!(the(standin.alerts(), &new).is_evaluated);
 }
@@ -131,7 +137,8 @@ async fn start_time(standin: &Standin) -> u64 {
 async fn an_emptied_server() {
     let standin = start(quick()).await;
     make(&standin, alert("x", &[])).await;
-    let about = async || ask(&standin, "GET", "/api/v1/about", Value::Null).await.1["deploymentId"].clone();
+    let about =
+        async || ask(&standin, "GET", "/api/v1/about", Value::Null).await.1["deploymentId"].clone();
     let deployment = about().await;
     standin.empty().await;
     assert!(standin.alerts().is_empty() && standin.streams().is_empty());
@@ -144,6 +151,7 @@ async fn a_lost_alert_and_blocked_targets() {
     let target = make_target(&standin, &receiver).await;
     standin.set_policy(Policy::default());
     let id = make(&standin, alert("x", &[&target])).await;
+    ask(&standin, "POST", "/api/v1/logstream/s", json!({"a": "x"})).await;
     wait("a blocked call", || !standin.deliveries().is_empty()).await;
     let Outcome::Blocked(why) = &standin.deliveries()[0].outcome else {
         panic!("{:?}", standin.deliveries());

@@ -18,9 +18,8 @@ use crate::answer::{Answer, Reply, json, text};
 use crate::targets::path_id;
 use crate::{Shared, body};
 
-const RESERVED: [&str; 9] = [
-    "admin", "user", "role", "null", "undefined", "none", "empty", "password", "username",
-];
+const RESERVED: [&str; 9] =
+    ["admin", "user", "role", "null", "undefined", "none", "empty", "password", "username"];
 
 pub(crate) async fn users(State(shared): State<Arc<Shared>>) -> Reply {
     let store = shared.store();

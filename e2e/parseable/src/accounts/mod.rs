@@ -85,12 +85,7 @@ impl Caller {
 
 impl Accounts {
     pub(crate) fn new(root: Credentials) -> Self {
-        Self {
-            root,
-            roles: BTreeMap::new(),
-            users: BTreeMap::new(),
-            keys: BTreeMap::new(),
-        }
+        Self { root, roles: BTreeMap::new(), users: BTreeMap::new(), keys: BTreeMap::new() }
     }
 
     /// The caller by a request's headers. An API key wins over Basic; wrong Basic is 403, none or unreadable

@@ -69,10 +69,9 @@ impl Privilege {
         match self {
             Self::SuperAdmin | Self::Admin => true,
             Self::Editor => action != Action::Administer,
-            Self::Writer { .. } => !matches!(
-                action,
-                Action::Administer | Action::Metrics | Action::ManageStreams
-            ),
+            Self::Writer { .. } => {
+                !matches!(action, Action::Administer | Action::Metrics | Action::ManageStreams)
+            }
             Self::Reader { .. } => matches!(
                 action,
                 Action::About

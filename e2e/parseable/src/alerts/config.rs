@@ -223,9 +223,7 @@ impl Request {
             AlertType::Anomaly => "anomaly",
             AlertType::Forecast => "forecast",
         };
-        Err(Answer::bad_request(format!(
-            "Upgrade to Parseable Enterprise for {kind} type alerts"
-        )))
+        Err(Answer::bad_request(format!("Upgrade to Parseable Enterprise for {kind} type alerts")))
     }
 
     fn check_window(&self) -> Result<(), Answer> {

@@ -63,7 +63,7 @@ impl Alerts {
             key(a)
                 .cmp(&key(b))
                 .then_with(|| a.config.title.cmp(&b.config.title))
-                .then_with(|| b.created.cmp(&a.created))
+                .then_with(|| b.id.cmp(&a.id))
         });
         alerts
     }
@@ -125,7 +125,7 @@ pub(crate) async fn post(
     config.check_new()?;
     let dataset = judge(&shared, &caller, &config, Tenant::Own).await?;
     let alert = Alert {
-        id: Ulid::new(),
+        id: shared.store().new_id(),
         config,
         dataset,
         state: AlertState::NotTriggered,

@@ -46,8 +46,11 @@ impl Notification {
             let crossing: Vec<_> = crossing.collect();
             let _ = writeln!(text, "Alerting Groups ({} total):", crossing.len());
             for (index, group) in crossing.iter().enumerate() {
-                let labels: Vec<String> =
-                    group.labels.iter().map(|(column, value)| format!("{column}: {value}")).collect();
+                let labels: Vec<String> = group
+                    .labels
+                    .iter()
+                    .map(|(column, value)| format!("{column}: {value}"))
+                    .collect();
                 let labels = labels.join(", ");
                 let _ = writeln!(text, "{}. {labels} → Value: {}", index + 1, group.value);
             }

@@ -121,9 +121,8 @@ async fn try_call(target: &Target, address: IpAddr, body: String) -> Result<u16,
     }
     let port = url.port_or_known_default().unwrap_or(80);
     let connecting = TcpStream::connect(SocketAddr::new(address, port));
-    let stream = tokio::time::timeout(CONNECT_PATIENCE, connecting)
-        .await
-        .map_err(|_| CallError::Slow)??;
+    let stream =
+        tokio::time::timeout(CONNECT_PATIENCE, connecting).await.map_err(|_| CallError::Slow)??;
     let request = request(target, url, body)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the sender.

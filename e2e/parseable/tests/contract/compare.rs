@@ -107,7 +107,10 @@ fn body(request: &Request, expected: &Value, answer: &Answer) -> Result<(), Stri
     }
     let is_json = answer.headers.get("content-type").is_some_and(|kind| kind == "application/json");
     match expected {
-        Value::String(_) if is_json && serde_json::from_str::<Value>(&text()).ok().as_ref() == Some(expected) => {
+        Value::String(_)
+            if is_json
+                && serde_json::from_str::<Value>(&text()).ok().as_ref() == Some(expected) =>
+        {
             Ok(())
         }
         Value::String(expected) if without_suggestion(&text()) == without_suggestion(expected) => {
@@ -117,11 +120,7 @@ fn body(request: &Request, expected: &Value, answer: &Answer) -> Result<(), Stri
         expected => {
             let got: Value =
                 serde_json::from_str(&text()).map_err(|error| format!("{error}: {}", text()))?;
-            same(
-                &mut sorted(request, got),
-                &mut sorted(request, expected.clone()),
-                "",
-            )
+            same(&mut sorted(request, got), &mut sorted(request, expected.clone()), "")
         }
     }
 }

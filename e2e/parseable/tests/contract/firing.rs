@@ -99,7 +99,8 @@ impl Firing {
         self.send("DELETE", "/api/v1/logstream/doomed", Value::Null).await;
         self.standin.set_clock(at(CREATED + 56));
         self.exchange(&ingest[0]).await;
-        let m0 = json!([{"event_id": "m0", "process_exit": {"process": {"binary": "/usr/bin/m0"}}}]);
+        let m0 =
+            json!([{"event_id": "m0", "process_exit": {"process": {"binary": "/usr/bin/m0"}}}]);
         self.post("/api/v1/logstream/tetragon", m0).await;
         for minute in 1..=10 {
             self.minute(CREATED + 60 * minute).await;
@@ -126,14 +127,20 @@ impl Firing {
         for (path, title, query, id, target) in [
             ("/x-maxts", "x maxts", maxts.as_str(), None, None),
             ("/x-maxstr", "x maxstr", &maxstr, None, None),
-            ("/x-muted", "x muted", muted_query, muted["id"].as_str(), muted["targets"][0].as_str()),
+            (
+                "/x-muted",
+                "x muted",
+                muted_query,
+                muted["id"].as_str(),
+                muted["targets"][0].as_str(),
+            ),
         ] {
             let target = self.target(path, target, false).await;
             let alert = json!({
                 "title": title, "severity": "high", "query": query,
                 "thresholdConfig": {"operator": ">", "value": 0},
                 "evalConfig": {"rollingWindow": {"evalStart": "3m", "evalEnd": "now", "evalFrequency": 1}},
-                "notificationConfig": {"interval": 1}, "targets": [target],
+                "notificationConfig": {"interval": 1}, "targets": [target], "tags": muted["tags"],
             });
             self.alert(&alert, id).await;
         }
@@ -160,14 +167,17 @@ impl Firing {
     async fn dead_alert(&mut self, fired: &[Exchange]) {
         let name = "alert whose stream was deleted 12 minutes earlier: still listed as healthy";
         self.exchange(find(fired, name)).await;
-        let doomed = |alerts: Vec<AlertView>| alerts.into_iter().find(|a| a.title == "doomed stream");
+        let doomed =
+            |alerts: Vec<AlertView>| alerts.into_iter().find(|a| a.title == "doomed stream");
         let dead = doomed(self.standin.alerts()).unwrap();
         assert!(!dead.is_evaluated && dead.failures_in_a_row == 4, "{dead:?}");
         self.put("/api/v1/logstream/doomed", Value::Null).await;
         self.post("/api/v1/logstream/doomed", json!([{"a": "hit"}, {"a": "hit"}])).await;
         self.exchange(find(fired, "revive the dead alert")).await;
-        self.wait("the revived alert's delivery", |firing| firing.receiver.on("/doomed").len() == 1)
-            .await;
+        self.wait("the revived alert's delivery", |firing| {
+            firing.receiver.on("/doomed").len() == 1
+        })
+        .await;
         assert!(doomed(self.standin.alerts()).unwrap().is_evaluated);
     }
 
@@ -230,7 +240,9 @@ impl Firing {
         for exchange in restart.iter().filter(|exchange| is_about_firing(exchange)) {
             let evaluated = self.evaluations();
             self.exchange(exchange).await;
-            if exchange.name.ends_with("evaluate the alert") || exchange.name.ends_with("evaluate_alert") {
+            if exchange.name.ends_with("evaluate the alert")
+                || exchange.name.ends_with("evaluate_alert")
+            {
                 self.wait("an evaluation", |firing| firing.evaluations() > evaluated).await;
             }
             if exchange.name == "revive: create a new alert with the same body" {
@@ -284,7 +296,10 @@ impl Firing {
             line.unwrap().trim().to_owned()
         };
         let text_id = field("Alert ID:");
-        let (operator, value) = field("Threshold:").split_once(' ').map(|(o, v)| (o.to_owned(), v.parse::<f64>().unwrap())).unwrap();
+        let (operator, value) = field("Threshold:")
+            .split_once(' ')
+            .map(|(o, v)| (o.to_owned(), v.parse::<f64>().unwrap()))
+            .unwrap();
         let (_, query) = delivery.body.split_once("\nQuery:\n").unwrap();
         let with_header = delivery.headers.contains_key("x-example");
         let shown = id.and_then(|id| {
@@ -349,7 +364,8 @@ impl Firing {
             }
         };
         let waited = tokio::time::timeout(PATIENCE, waiting).await;
-        waited.unwrap_or_else(|_| panic!("waited in vain for {what}: {:#?}", self.standin.alerts()));
+        waited
+            .unwrap_or_else(|_| panic!("waited in vain for {what}: {:#?}", self.standin.alerts()));
     }
 
     async fn put(&self, path: &str, body: Value) -> Value {
@@ -384,7 +400,10 @@ fn comparable(body: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut groups = Vec::new();
     for line in body.lines() {
-        match line.split_once(". ").and_then(|(number, rest)| Some((number, rest.split_once(" → ")?))) {
+        match line
+            .split_once(". ")
+            .and_then(|(number, rest)| Some((number, rest.split_once(" → ")?)))
+        {
             Some((number, (labels, value))) if number.parse::<u32>().is_ok() => {
                 let mut labels: Vec<&str> = labels.split(", ").collect();
                 labels.sort_unstable();

@@ -64,7 +64,8 @@ impl Session {
 
     /// The password in `Basic base64(user:<generated ...>)`.
     fn password(&self, exchange: &Exchange, header: &str) -> Option<&str> {
-        let (user, _) = header.strip_prefix("Basic base64(")?.split_once(&format!(":{PASSWORD})"))?;
+        let (user, _) =
+            header.strip_prefix("Basic base64(")?.split_once(&format!(":{PASSWORD})"))?;
         let mut passwords = self.passwords.get(user)?.iter().rev();
         let latest = passwords.next()?;
         let is_old = exchange.name == "old password after rotation";
@@ -87,7 +88,8 @@ impl Session {
             && let Ok(got) = serde_json::from_str::<Value>(&text)
         {
             for name in MADE {
-                if let (Some(recorded), Some(actual)) = (expected[name].as_str(), got[name].as_str())
+                if let (Some(recorded), Some(actual)) =
+                    (expected[name].as_str(), got[name].as_str())
                     && recorded != actual
                 {
                     assert_eq!(actual.len(), 26, "an identifier");

@@ -101,9 +101,11 @@ async fn serve(mut stream: TcpStream, kept: Arc<Mutex<Vec<Received>>>) {
         let read = stream.read(&mut piece).await.unwrap_or(0);
         bytes.extend_from_slice(&piece[..read]);
         if let Some(received) = parse(&bytes) {
-            let status = if received.path == "/fail" { "500 Internal Server Error" } else { "200 OK" };
+            let status =
+                if received.path == "/fail" { "500 Internal Server Error" } else { "200 OK" };
             kept.lock().unwrap().push(received);
-            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let answer =
+                format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             let _ = stream.write_all(answer.as_bytes()).await;
             return;
         }
