@@ -8,7 +8,7 @@ use crate::install::{NAMESPACE, PodFiles, install};
 use crate::operator::{Operator, Replica};
 
 /// Everything but Parseable.
-#[derive(Debug)]
+#[allow(missing_debug_implementations, reason = "a client has none")]
 pub struct Installation {
     pub cluster: ControlPlane,
     pub pod: PodFiles,

@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 
 use crate::installation::Installation;
 use crate::parseable::Parseable;
 use crate::{Error, Result};
 
 /// What scenarios share.
-#[derive(Debug)]
+#[allow(missing_debug_implementations, reason = "a client has none")]
 pub struct Context {
     installation: Installation,
     pub parseable: Parseable,
@@ -50,7 +50,7 @@ pub struct Scenario {
     /// What holds, as a sentence.
     pub name: &'static str,
     /// Fails with what was seen instead.
-    pub run: for<'a> fn(&'a Context) -> BoxFuture<'a, Result>,
+    pub run: for<'a> fn(&'a Context) -> LocalBoxFuture<'a, Result>,
 }
 
 impl std::fmt::Debug for Scenario {

@@ -9,7 +9,6 @@ mod node;
 
 use std::time::{Duration, Instant};
 
-use kube::ResourceExt as _;
 use securitywatch_api::v1alpha1::SecurityWatch;
 
 use crate::control_plane::ControlPlane;
@@ -206,7 +205,7 @@ impl Story {
             let found = conditions.into_iter().flatten().find(|found| found.type_ == type_);
             let found = found.ok_or_else(|| format!("no condition {type_} yet"))?;
             ensure!(
-                found.status == status && found.observed_generation == watch.meta().generation,
+                found.status == status && found.observed_generation == watch.metadata.generation,
                 "{} {}: {}",
                 found.status,
                 found.reason,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::watches::{Handle, SOON, alert, apply, bare, find, full};
+use super::watches::{Handle, SOON, alert, apply, find, full};
 use crate::scenario::{Context, Scenario};
 use crate::{Result, ensure, scenarios};
 
