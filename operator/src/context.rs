@@ -75,6 +75,8 @@ pub struct Memory {
     /// The status as this process wrote it last, with the resource version that came of it: the object
     /// in the cache may be older.
     pub written: Option<(WatchStatus, u64)>,
+    /// Of its annotations: who changes one wants everything looked at now.
+    pub annotations: Option<u64>,
     /// Passes that failed in a row.
     pub failures: u32,
     /// Status of `Ready`, for the metrics.
@@ -95,6 +97,17 @@ pub struct Reading {
 }
 
 impl Memory {
+    /// Looks at everything anew where an annotation changed.
+    pub fn nudge(&mut self, annotations: u64) {
+        if self.annotations.replace(annotations).is_some_and(|before| before != annotations) {
+            let now = Instant::now();
+            if let Some(reading) = &mut self.reading {
+                reading.due = now;
+            }
+            self.slot.due = Some(now);
+        }
+    }
+
     fn new(key: WatchKey) -> Self {
         Self {
             key,
@@ -102,6 +115,7 @@ impl Memory {
             reading: None,
             policy: None,
             written: None,
+            annotations: None,
             failures: 0,
             ready: "Unknown",
             slot: Slot::default(),

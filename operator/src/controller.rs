@@ -25,6 +25,7 @@ use crate::observe::{
     policy_key, secret_namespace,
 };
 use crate::plan::{Finalizers, Plan, finalizers, plan};
+use crate::policies::Lookup;
 use crate::references::{self, Resolved};
 use crate::status::{Facts, Judgement, Target, find};
 use crate::sync::{Job, config, desired, owner};
@@ -139,15 +140,20 @@ async fn reconcile<K: WatchObject>(
     if meta.deletion_timestamp.is_some() {
         return deletion::reconcile(context, object, &key, &memory).await;
     }
+    lock(&memory).nudge(annotations(object));
     let (checked, inline_hash) = checked(object, &key, &memory);
     let policy = policy(context, &key, &checked, &memory);
+    let previous = previous(object, &memory);
+    if previous.is_some() && matches!(policy, PolicyAnswer::Known(_, Lookup::Pending)) {
+        // It will be known in a moment; until then the last status is the best one.
+        return Ok(Action::requeue(Duration::from_secs(1)));
+    }
     let reading = match &*checked {
         Ok(checked) => Some(resolved(context, object, &key, checked, &memory).await?),
         Err(_) => None,
     };
     let resolved = reading.as_ref().map(|reading| Arc::clone(&reading.resolved));
     let hash = inline_hash.or_else(|| policy_hash(object.watch_spec(), &policy));
-    let previous = previous(object, &memory);
     let facts = facts(
         context,
         object,
@@ -179,6 +185,13 @@ async fn reconcile<K: WatchObject>(
     }
     wait = again_in.map_or(wait, |again| wait.min(again));
     Ok(Action::requeue(wait.max(Duration::from_secs(1))))
+}
+
+fn annotations<K: WatchObject>(object: &K) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    object.meta().annotations.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The spec with its meaning, found out once for each generation.
@@ -482,7 +495,15 @@ fn sync_if_due<K: WatchObject>(
         })
         .collect();
     let config = config(target, resolved, context.engine.settings.manage_outbound_policy);
-    let job = Job { key: key.clone(), about, config, desired, known, generation, fingerprint };
+    let account = target.credentials.as_ref().map_or_else(
+        || "the spec names no credentials".to_owned(),
+        |secret| {
+            let namespace = secret_namespace(key, &context.namespace);
+            format!("secret {namespace}/{}", secret.secret_name)
+        },
+    );
+    let job =
+        Job { key: key.clone(), about, config, desired, known, account, generation, fingerprint };
     context.engine.sync(memory, job);
 }
 

@@ -42,8 +42,9 @@ struct Applied {
 }
 
 impl Control {
-    /// Works until dropped; `changed` is told when the count of the pods changed.
-    pub async fn run(self, client: Client, changed: impl Fn()) {
+    /// Works until dropped. `changed` is told when the count of the pods changed, `known` that the DaemonSet,
+    /// or that there is none, is known.
+    pub async fn run(self, client: Client, changed: impl Fn(), known: impl Fn()) {
         let api: Api<DaemonSet> = Api::namespaced(client.clone(), &self.namespace);
         let place = self.place(&client).await;
         let wanted = render(&self.config, &place);
@@ -88,6 +89,7 @@ impl Control {
                 }
             }
             self.count(seen.as_ref(), &changed);
+            known();
             match self.apply(&api, &wanted, seen.as_ref(), &mut applied).await {
                 Ok(()) => failures = 0,
                 Err(error) => {

@@ -13,12 +13,14 @@ use super::Index;
 use crate::lock::lock;
 use crate::telemetry::Metrics;
 
-/// Watches until dropped; `touched` is told which watches' counters changed.
+/// Watches until dropped. `touched` is told which watches' counters changed, `listed` that a list is
+/// complete.
 pub async fn watch(
     client: Client,
     index: Arc<Mutex<Index>>,
     metrics: Arc<Metrics>,
     touched: impl Fn(&[Arc<str>]),
+    listed: impl Fn(),
 ) {
     let api: Api<DeserializeGuard<SecurityWatchNode>> = Api::all(client);
     let config = watcher::Config::default().timeout(crate::WATCH_SECONDS);
@@ -39,7 +41,11 @@ pub async fn watch(
                 }
             },
             Ok(watcher::Event::Delete(node)) => lock(&index).remove(&node.name_any()),
-            Ok(watcher::Event::InitDone) => lock(&index).end_list(),
+            Ok(watcher::Event::InitDone) => {
+                let gone = lock(&index).end_list();
+                listed();
+                gone
+            }
             Err(error) => {
                 metrics.watch_failed("SecurityWatchNode");
                 warn!(error = %crate::error::short(&error), "Watching the nodes' reports failed; trying again.");

@@ -96,6 +96,15 @@ impl Reference<'_> {
         }
     }
 
+    /// The keys the Secret should have.
+    fn keys(&self) -> String {
+        match self {
+            Self::Account { .. } => "the keys username and password, or apiKey".to_owned(),
+            Self::Login { .. } => "the keys username and password".to_owned(),
+            Self::Url { key, .. } => format!("the key {} (an http or https URL)", key.key),
+        }
+    }
+
     fn path(&self) -> &str {
         match self {
             Self::Account { path, .. } | Self::Login { path, .. } | Self::Url { path, .. } => path,
@@ -138,32 +147,24 @@ pub fn resolve(
     secrets: &BTreeMap<String, Found>,
 ) -> Resolved {
     let mut resolved = Resolved::default();
-    let mut problems = Vec::new();
+    let mut faults = Faults::default();
     for_each(checked, &mut |reference| {
         let name = reference.secret();
-        let title = format!("secret {namespace}/{name}");
         match secrets.get(name).unwrap_or(&Found::Unanswered) {
             Found::Unanswered => resolved.unanswered = true,
-            Found::Absent => problems.push(Problem {
-                reason: resolved_refs::SECRET_NOT_FOUND,
-                message: format!("{}: {title} does not exist", reference.path()),
-            }),
-            Found::Forbidden => problems.push(Problem {
-                reason: resolved_refs::FORBIDDEN,
-                message: format!(
-                    "{}: the operator may not read {title}: add namespace {namespace} to watchNamespaces of the chart",
-                    reference.path()
-                ),
-            }),
+            Found::Absent => {
+                faults.add(reference, resolved_refs::SECRET_NOT_FOUND, "does not exist")
+            }
+            Found::Forbidden => faults.add(reference, resolved_refs::FORBIDDEN, ""),
             Found::Data(data) => {
                 resolved.book.insert(name, data.clone());
-                problems.extend(check(reference, &title, &resolved.book));
+                if let Some((reason, what)) = check(reference, &resolved.book) {
+                    faults.add(reference, reason, &what);
+                }
             }
         }
     });
-    problems.sort_by_key(|problem| rank(problem.reason));
-    problems.dedup();
-    resolved.problems = problems;
+    resolved.problems = faults.problems(namespace);
     let target = checked.parseable.as_ref();
     let account = |secret: Option<&SecretRef>, book: &Book| book.account(&secret?.secret_name).ok();
     resolved.account =
@@ -171,6 +172,73 @@ pub fn resolve(
     resolved.ingest =
         account(target.and_then(|target| target.shipping_credentials()), &resolved.book);
     resolved
+}
+
+/// What is wrong, and all fields it is wrong for: one Secret is often named by every alert of a watch.
+#[derive(Debug, Default)]
+struct Faults(Vec<Fault>);
+
+#[derive(Debug)]
+struct Fault {
+    secret: String,
+    reason: &'static str,
+    what: String,
+    paths: Vec<String>,
+    keys: BTreeSet<String>,
+}
+
+impl Faults {
+    fn add(&mut self, reference: &Reference<'_>, reason: &'static str, what: &str) {
+        let same = |fault: &&mut Fault| {
+            fault.secret == reference.secret() && fault.reason == reason && fault.what == what
+        };
+        let path = reference.path().to_owned();
+        let keys = reference.keys();
+        if let Some(fault) = self.0.iter_mut().find(same) {
+            fault.paths.push(path);
+            fault.keys.insert(keys);
+        } else {
+            self.0.push(Fault {
+                secret: reference.secret().to_owned(),
+                reason,
+                what: what.to_owned(),
+                paths: vec![path],
+                keys: BTreeSet::from([keys]),
+            });
+        }
+    }
+
+    fn problems(mut self, namespace: &str) -> Vec<Problem> {
+        self.0.sort_by_key(|fault| rank(fault.reason));
+        let told = self.0.iter().map(|fault| {
+            let secret = format!("secret {namespace}/{}", fault.secret);
+            let message = match fault.reason {
+                resolved_refs::SECRET_NOT_FOUND => {
+                    let keys: Vec<_> = fault.keys.iter().map(String::as_str).collect();
+                    format!(
+                        "{secret} does not exist ({}): create it with {}",
+                        paths(&fault.paths),
+                        keys.join("; ")
+                    )
+                }
+                resolved_refs::FORBIDDEN => format!(
+                    "the operator may not read {secret} ({}): add namespace {namespace} to watchNamespaces of the chart",
+                    paths(&fault.paths)
+                ),
+                _ => format!("{secret} {} ({})", fault.what, paths(&fault.paths)),
+            };
+            Problem { reason: fault.reason, message }
+        });
+        told.collect()
+    }
+}
+
+fn paths(paths: &[String]) -> String {
+    match paths {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first, more @ ..] => format!("{first} and {} more", more.len()),
+    }
 }
 
 fn rank(reason: &str) -> u8 {
@@ -182,23 +250,22 @@ fn rank(reason: &str) -> u8 {
     }
 }
 
-fn check(reference: &Reference<'_>, title: &str, book: &Book) -> Option<Problem> {
-    let (reason, what) = match reference {
+/// A reason, and what is wrong as the end of a sentence.
+fn check(reference: &Reference<'_>, book: &Book) -> Option<(&'static str, String)> {
+    let missing = resolved_refs::SECRET_KEY_MISSING;
+    match reference {
         Reference::Account { secret, .. } => {
-            (resolved_refs::SECRET_KEY_MISSING, book.account(&secret.secret_name).err()?)
+            Some((missing, book.account(&secret.secret_name).err()?))
         }
-        Reference::Login { secret, .. } => {
-            (resolved_refs::SECRET_KEY_MISSING, book.login(&secret.secret_name).err()?)
-        }
+        Reference::Login { secret, .. } => Some((missing, book.login(&secret.secret_name).err()?)),
         Reference::Url { key, .. } => match book.text(&key.secret_name, &key.key) {
-            None => (resolved_refs::SECRET_KEY_MISSING, format!("has no key {:?}", key.key)),
+            None => Some((missing, format!("has no key {:?}", key.key))),
             Some(text) => {
                 let what = SecretUrl::parse(&text).err()?;
-                (resolved_refs::SECRET_INVALID, format!("key {:?} holds {what}", key.key))
+                Some((resolved_refs::SECRET_INVALID, format!("key {:?}: {what}", key.key)))
             }
         },
-    };
-    Some(Problem { reason, message: format!("{}: {title} {what}", reference.path()) })
+    }
 }
 
 /// The parts of an account, under the names of the ingest Secret.

@@ -57,7 +57,7 @@ fn a_missing_secret_is_named_with_the_field_that_wants_it() {
         problems(&shipping(), &[("admin", Found::Absent), ("ingest", data(&[("apiKey", "k")]))]),
         [(
             "SecretNotFound",
-            "spec.target.parseable.credentials: secret shop/admin does not exist".to_owned()
+            "secret shop/admin does not exist (spec.target.parseable.credentials): create it with the keys username and password, or apiKey".to_owned()
         )]
     );
 }
@@ -70,12 +70,12 @@ fn a_missing_key_is_named() {
         [
             (
                 "SecretKeyMissing",
-                "spec.target.parseable.credentials: secret shop/admin has no key \"password\""
+                "secret shop/admin has no key \"password\" (spec.target.parseable.credentials)"
                     .to_owned()
             ),
             (
                 "SecretKeyMissing",
-                "spec.target.parseable.ingestCredentials: secret shop/ingest has neither username and password nor apiKey"
+                "secret shop/ingest has neither username and password nor apiKey (spec.target.parseable.ingestCredentials)"
                     .to_owned()
             )
         ]
@@ -88,7 +88,26 @@ fn what_is_no_url_is_said_without_showing_it() {
         problems(&alerting(), &[("oncall", data(&[("url", "hooks.example.org/T0KEN")]))]),
         [(
             "SecretInvalid",
-            "spec.alerts[0].targets[0].webhook.urlFrom: secret shop/oncall key \"url\" holds not an http or https URL: write the receiver's address, for example https://example.org/hook"
+            "secret shop/oncall key \"url\": not an http or https URL: write the receiver's address, for example https://example.org/hook (spec.alerts[0].targets[0].webhook.urlFrom)"
+                .to_owned()
+        )]
+    );
+}
+
+#[test]
+fn a_secret_that_many_fields_name_is_told_once() {
+    let alert = |name: &str| {
+        json!({
+            "name": name, "message": "m", "rule": "(x = \"y\")",
+            "targets": [{"webhook": {"urlFrom": {"secretName": "oncall", "key": "url"}}}]
+        })
+    };
+    let watch = checked(json!({"alerts": [alert("a"), alert("b"), alert("c")]}));
+    assert_eq!(
+        problems(&watch, &[("oncall", Found::Absent)]),
+        [(
+            "SecretNotFound",
+            "secret shop/oncall does not exist (spec.alerts[0].targets[0].webhook.urlFrom and 2 more): create it with the key url (an http or https URL)"
                 .to_owned()
         )]
     );

@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
 use super::RunError;
+use super::gate::{Gate, Part};
 use super::watches;
 use crate::cli::RunArgs;
 use crate::context::{Context, Memories};
@@ -63,7 +64,8 @@ pub(super) async fn lead(
     let (namespaced, follow_namespaced) = watches::follow::<SecurityWatch>(Arc::clone(&context));
     let (clustered, follow_clustered) =
         watches::follow::<ClusterSecurityWatch>(Arc::clone(&context));
-    let passes = passes(&context, &namespaced, &clustered, &stopping);
+    let gate = Gate::new();
+    let passes = passes(&context, &namespaced, &clustered, &stopping, gate.open());
     let control = Control {
         config: setup.probe,
         namespace: setup.args.namespace.clone(),
@@ -84,6 +86,7 @@ pub(super) async fn lead(
         Arc::clone(&context.index),
         Arc::clone(&context.metrics),
         |uids| context.pace.add(context.memories.keys(uids)),
+        || gate.known(Part::Reports),
     );
     let policies = context.policies.run(&context.client, &context.metrics, |changed| {
         let refers = |policy: &crate::context::Memory| match (changed, &policy.policy) {
@@ -103,7 +106,7 @@ pub(super) async fn lead(
         tokio::select! {
             () = follow_namespaced => {}
             () = follow_clustered => {}
-            () = control.run(context.client.clone(), everything) => {}
+            () = control.run(context.client.clone(), everything, || gate.known(Part::Rollout)) => {}
             () = ready => {}
             () = nodes => {}
             () = policies => {}
@@ -165,6 +168,7 @@ fn passes(
     namespaced: &Watches,
     clustered: &ClusterWatches,
     stopping: &watch::Receiver<bool>,
+    gate: impl Future<Output = ()> + Send + 'static,
 ) -> impl Future<Output = ()> + Send + 'static {
     use futures::StreamExt as _;
     let until = |mut stopping: watch::Receiver<bool>| async move {
@@ -175,6 +179,7 @@ fn passes(
         let stream = Arc::clone(&context.triggers).stream(kind);
         stream.take_until(Box::pin(until(stopping.clone())))
     };
+    let stopped = until(stopping.clone());
     let first = controller::run::<SecurityWatch>(
         Arc::clone(context),
         namespaced.clone(),
@@ -186,6 +191,10 @@ fn passes(
         queue(WatchKind::Cluster),
     );
     async move {
+        tokio::select! {
+            () = gate => {}
+            () = stopped => return,
+        }
         futures::join!(first, second);
     }
 }

@@ -1,8 +1,10 @@
 //! Wires the parts together: starts, waits for its turn, acts, stops.
 
+mod gate;
 mod leader;
 mod watches;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -55,7 +57,11 @@ pub enum RunError {
 pub fn main(args: RunArgs) -> ExitCode {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     // Both TLS users, the API server's client and Parseable's, take this one.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         warn!("Another TLS provider is installed already.");

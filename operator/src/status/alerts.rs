@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use securitywatch_api::v1alpha1::conditions::{reasons::alerts_synced, types};
 use securitywatch_api::v1alpha1::{AlertCounts, AlertStatus};
 
-use super::condition::Draft;
+use super::condition::{Draft, carried};
 use super::facts::{AlertOutcome, Cure, Facts, Sync, Trouble};
 use super::shipping::from_trouble;
 
@@ -20,7 +20,15 @@ pub(super) fn draft(facts: &Facts<'_>) -> Draft {
         return Draft::stalled(types::ALERTS_SYNCED, alerts_synced::NO_TARGET, message);
     };
     let Some(sync) = target.sync.as_ref() else {
-        let message = format!("{} not sent yet", plural(facts.alerts.len()));
+        if let Some(draft) = carried(types::ALERTS_SYNCED, facts) {
+            return draft;
+        }
+        let alerts = plural(facts.alerts.len());
+        let message = if facts.is_resolved() {
+            format!("{alerts} not sent yet")
+        } else {
+            format!("{alerts} not sent: what ResolvedRefs misses comes first")
+        };
         return Draft::pending(types::ALERTS_SYNCED, alerts_synced::PENDING, message);
     };
     if let Some(worst) = worst(facts, sync) {
@@ -50,7 +58,11 @@ fn worst(facts: &Facts<'_>, sync: &Sync) -> Option<Trouble> {
         let unsent = synced(facts, sync) < facts.alerts.len();
         return (unsent || trouble.cure != Cure::User).then(|| of_alerts(trouble));
     };
-    let message = if failing.len() == 1 {
+    let alike = failing.iter().filter(|(_, other)| other.message == trouble.message).count();
+    let message = if alike == facts.alerts.len() && alike > 1 {
+        // What is wrong with all of them is wrong with the server.
+        trouble.message.clone()
+    } else if failing.len() == 1 {
         format!("{:?}: {}", alert.name, trouble.message)
     } else {
         format!(
@@ -88,6 +100,15 @@ fn synced(facts: &Facts<'_>, sync: &Sync) -> usize {
 /// The counters of the status.
 pub(super) fn counts(facts: &Facts<'_>) -> AlertCounts {
     let sync = facts.target.as_ref().and_then(|target| target.sync.as_ref());
+    if sync.is_none()
+        && facts.target.is_some()
+        && let Some(known) = facts
+            .previous
+            .filter(|previous| previous.observed_generation == Some(facts.generation))
+            .and_then(|previous| previous.alert_counts.clone())
+    {
+        return known;
+    }
     let synced = sync.map_or(0, |sync| synced(facts, sync));
     let failed = sync.map_or(0, |sync| {
         let refused = |alert: &&AlertOutcome| {
@@ -104,35 +125,26 @@ pub(super) fn counts(facts: &Facts<'_>) -> AlertCounts {
     }
 }
 
-/// The alerts of the status; what was known stays while the server does not answer.
+/// The alerts of the status that something is known of; that stays while the server does not answer.
 pub(super) fn statuses(facts: &Facts<'_>) -> Option<Vec<AlertStatus>> {
     let sync = facts.target.as_ref().and_then(|target| target.sync.as_ref());
     let before = facts.previous.and_then(|status| status.alerts.as_ref());
-    let alerts: Vec<_> = facts
-        .alerts
-        .iter()
-        .map(|name| {
-            let known = sync.and_then(|sync| sync.alerts.iter().find(|alert| alert.name == *name));
-            let before = before.and_then(|alerts| alerts.iter().find(|alert| alert.name == *name));
-            match known {
-                Some(alert) => AlertStatus {
-                    name: name.clone(),
-                    parseable_id: alert.id.clone(),
-                    state: alert.state,
-                    last_fired: alert
-                        .last_fired
-                        .map(Time)
-                        .or_else(|| before.and_then(|alert| alert.last_fired.clone())),
-                },
-                None => before.cloned().unwrap_or_else(|| AlertStatus {
-                    name: name.clone(),
-                    parseable_id: None,
-                    state: None,
-                    last_fired: None,
-                }),
-            }
-        })
-        .collect();
+    let of = |name: &String| {
+        let before = before.and_then(|alerts| alerts.iter().find(|alert| alert.name == *name));
+        match sync.and_then(|sync| sync.alerts.iter().find(|alert| alert.name == *name)) {
+            Some(alert) => Some(AlertStatus {
+                name: name.clone(),
+                parseable_id: alert.id.clone(),
+                state: alert.state,
+                last_fired: alert
+                    .last_fired
+                    .map(Time)
+                    .or_else(|| before.and_then(|alert| alert.last_fired.clone())),
+            }),
+            None => before.cloned(),
+        }
+    };
+    let alerts: Vec<_> = facts.alerts.iter().filter_map(of).collect();
     (!alerts.is_empty()).then_some(alerts)
 }
 

@@ -2,6 +2,29 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use securitywatch_api::v1alpha1::conditions::reasons::{alerts_synced, shipping};
+
+use super::facts::Facts;
+
+/// How long a watch that was ready stays so although its target does not answer.
+pub const UNREACHABLE_GRACE: SignedDuration = SignedDuration::from_mins(2);
+
+/// Reasons of `Shipping` and `AlertsSynced` that are found out by asking the target.
+const VERDICTS: [&str; 11] = [
+    shipping::DELIVERING,
+    shipping::TARGET_UNREACHABLE,
+    shipping::UNAUTHORIZED,
+    shipping::STREAM_REJECTED,
+    shipping::BACKPRESSURE,
+    shipping::TARGET_REFUSED,
+    shipping::UNSUPPORTED,
+    alerts_synced::SYNCED,
+    alerts_synced::ALERT_REJECTED,
+    alerts_synced::CONFLICT,
+    alerts_synced::OUTBOUND_POLICY,
+];
+/// Those of them that trying again may cure.
+const RETRIED: [&str; 2] = [shipping::TARGET_UNREACHABLE, shipping::BACKPRESSURE];
 
 /// Longest message of a condition; `kubectl describe` must stay readable.
 const MESSAGE_CHARS: usize = 1024;
@@ -108,6 +131,26 @@ impl Draft {
             last_transition_time: since,
         }
     }
+}
+
+/// The condition of this kind as it was written last, if that was a verdict about the same generation: a
+/// fresh process has not asked the target yet, and its not knowing is no news.
+#[must_use]
+pub fn carried(kind: &'static str, facts: &Facts<'_>) -> Option<Draft> {
+    let previous = facts.previous?;
+    let condition = find(previous.conditions.as_deref()?, kind)?;
+    if condition.observed_generation != Some(facts.generation) {
+        return None;
+    }
+    let reason = VERDICTS.into_iter().find(|reason| *reason == condition.reason)?;
+    let (truth, effect) = match condition.status.as_str() {
+        "True" => (Truth::True, Effect::Fine),
+        "False" if RETRIED.contains(&reason) => (Truth::False, Effect::Retry),
+        "False" => (Truth::False, Effect::Stall),
+        _ => return None,
+    };
+    let grace = if effect == Effect::Retry { UNREACHABLE_GRACE } else { SignedDuration::ZERO };
+    Some(Draft { kind, truth, reason, message: condition.message.clone(), effect, grace })
 }
 
 /// The condition of a type.

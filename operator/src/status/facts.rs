@@ -34,6 +34,23 @@ pub struct Facts<'a> {
     pub deletion: Option<String>,
 }
 
+impl Facts<'_> {
+    /// Whether the last status was about the same generation with the same policy.
+    #[must_use]
+    pub fn is_same(&self) -> bool {
+        self.previous.is_some_and(|previous| {
+            previous.observed_generation == Some(self.generation)
+                && previous.policy_hash == self.policy_hash
+        })
+    }
+
+    /// Whether everything that the spec refers to is there.
+    #[must_use]
+    pub const fn is_resolved(&self) -> bool {
+        matches!(self.references, Judgement::Yes { .. })
+    }
+}
+
 /// Whether something holds, with a reason and a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {

@@ -91,8 +91,7 @@ fn head(
     let sum = ready::sum(
         &parts,
         previous,
-        facts.generation,
-        facts.now,
+        ready::Judged { now: facts.now, same: facts.is_same() },
         waiting(facts, counts, drafts),
         fine(facts, counts),
     );

@@ -7,8 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use securitywatch_api::v1alpha1::conditions::{reasons, types};
 
-use super::condition::{Draft, Effect, Truth, find};
-use super::shipping::UNREACHABLE_GRACE;
+use super::condition::{Draft, Effect, Truth, UNREACHABLE_GRACE, find};
 
 /// A condition with the time since which it is so.
 #[derive(Debug)]
@@ -32,20 +31,27 @@ pub(super) struct Sum {
     pub(super) again_in: Option<SignedDuration>,
 }
 
+/// When the sum is drawn and whether it is about the same as the last one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judged {
+    pub(super) now: Timestamp,
+    /// The same generation with the same policy. What is new is judged anew: `kubectl wait` must not see
+    /// the readiness of what was before.
+    pub(super) same: bool,
+}
+
 /// Draws the sum of `parts`, which stand in the order in which their failures count. `waiting` is what
 /// `Ready` says while work goes on, `fine` what it says when all is well.
 pub(super) fn sum(
     parts: &[Part<'_>],
     previous: &[Condition],
-    generation: i64,
-    now: Timestamp,
+    judged: Judged,
     waiting: (&'static str, String),
     fine: String,
 ) -> Sum {
-    // A new generation is judged anew: `kubectl wait` must not see the readiness of the old one.
-    let was_ready = find(previous, types::READY).is_some_and(|ready| {
-        ready.status == Truth::True.as_str() && ready.observed_generation == Some(generation)
-    });
+    let now = judged.now;
+    let was_ready = judged.same
+        && find(previous, types::READY).is_some_and(|ready| ready.status == Truth::True.as_str());
     let mut again_in: Option<SignedDuration> = None;
     let mut spared = None;
     let mut effects = Vec::new();

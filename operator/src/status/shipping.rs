@@ -3,12 +3,9 @@
 use k8s_openapi::jiff::SignedDuration;
 use securitywatch_api::v1alpha1::conditions::{reasons::shipping, types};
 
-use super::condition::{Draft, Effect, Truth};
+use super::condition::{Draft, Effect, Truth, UNREACHABLE_GRACE, carried};
 use super::facts::{Cure, Facts, Target, Trouble};
 use super::programmed::{nodes, too_many};
-
-/// How long a watch that was ready stays so although its target does not answer.
-pub(super) const UNREACHABLE_GRACE: SignedDuration = SignedDuration::from_mins(2);
 
 pub(super) fn draft(facts: &Facts<'_>) -> Draft {
     let Some(target) = &facts.target else {
@@ -19,6 +16,12 @@ pub(super) fn draft(facts: &Facts<'_>) -> Draft {
     let counted = ships.idle + ships.delivering + ships.failing;
     if ships.failing > 0 && too_many(ships.failing, counted) {
         return nodes_fail(facts, target);
+    }
+    if target.sync.is_none()
+        && let Some(draft) = carried(types::SHIPPING, facts)
+        && (draft.effect != Effect::Fine || ships.delivering == 0)
+    {
+        return draft;
     }
     let trouble = target.sync.as_ref().and_then(|sync| sync.trouble.as_ref());
     if let Some(trouble) = trouble
@@ -35,7 +38,12 @@ pub(super) fn draft(facts: &Facts<'_>) -> Draft {
         return Draft::fine(types::SHIPPING, shipping::DELIVERING, message);
     }
     if target.sync.is_none() {
-        let message = format!("stream {} is being set up", target.stream);
+        let stream = &target.stream;
+        let message = if facts.is_resolved() {
+            format!("stream {stream} is being set up")
+        } else {
+            format!("stream {stream} waits for what ResolvedRefs misses")
+        };
         return Draft::pending(types::SHIPPING, shipping::NO_EVENTS_YET, message);
     }
     // The stream is there and takes events; whether one ever comes is not up to us.

@@ -489,3 +489,43 @@ fn ready_is_never_reconciling_and_stalled_at_once() {
         }
     }
 }
+
+#[test]
+fn another_policy_is_not_ready_because_the_old_one_was() {
+    let before = draw(&well());
+    let reports = Reports { stale: 3, ..Reports::default() };
+    let policy_hash = Some("bb".to_owned());
+    let now = draw(&Facts { policy_hash, reports, ..later(well(), &before, 10) });
+    assert_eq!(summary(&now), ["Ready Unknown Progressing", "Reconciling True Progressing"]);
+}
+
+#[test]
+fn a_fresh_operator_does_not_forget_what_the_last_one_found() {
+    let unasked = || Some(Target { stream: "tetrademo".into(), sync: None });
+    let before = draw(&well());
+    let fresh = draw(&Facts { target: unasked(), ..later(well(), &before, 60) });
+    assert!(!differs(Some(&before.status), &fresh.status), "{:?}", told(&fresh));
+    let refused = trouble("Unauthorized", Cure::User);
+    let before = draw(&Facts { target: synced(Some(refused.clone()), Some(refused)), ..well() });
+    let fresh = draw(&Facts { target: unasked(), ..later(well(), &before, 60) });
+    assert!(!differs(Some(&before.status), &fresh.status), "{:?}", told(&fresh));
+}
+
+#[test]
+fn what_waits_for_a_secret_says_so() {
+    let message = "secret shop/a does not exist".to_owned();
+    let drawn = draw(&Facts {
+        references: Judgement::No { reason: "SecretNotFound", message },
+        target: Some(Target { stream: "tetrademo".into(), sync: None }),
+        reports: Reports {
+            shipping: Shipping { idle: 3, ..Shipping::default() },
+            ..well().reports
+        },
+        ..well()
+    });
+    assert_eq!(
+        line(&drawn, "AlertsSynced"),
+        "AlertsSynced Unknown Pending: 1 alert not sent: what ResolvedRefs misses comes first"
+    );
+    assert_eq!(drawn.status.alerts, None);
+}

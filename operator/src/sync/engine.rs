@@ -61,6 +61,8 @@ pub struct Job {
     pub desired: Desired,
     /// Ids out of the status.
     pub known: Vec<KnownAlert>,
+    /// Where the account comes from: `secret shop/admin`.
+    pub account: String,
     /// Of the spec.
     pub generation: i64,
     /// Of the Secrets.
@@ -108,7 +110,7 @@ impl Engine {
                 leave(&servers, &left, &job.desired.owner).await;
             }
             let report = synced(&servers, &job).await;
-            let sync = outcome(&report);
+            let sync = outcome(&report, &job.account);
             let cure = needed_cure(&sync);
             metrics.synced(if cure.is_none() { "ok" } else { "failed" });
             let done = Done { generation: job.generation, fingerprint: job.fingerprint, sync };

@@ -90,7 +90,7 @@ impl Slot {
 }
 
 /// A failure in the words of the condition `Shipping`.
-fn stream_trouble(failure: &Failure) -> Trouble {
+fn stream_trouble(failure: &Failure, account: &str) -> Trouble {
     let reason = match failure.class {
         FailureClass::Unreachable | FailureClass::ServerError => shipping::TARGET_UNREACHABLE,
         FailureClass::Unauthorized => shipping::UNAUTHORIZED,
@@ -98,11 +98,11 @@ fn stream_trouble(failure: &Failure) -> Trouble {
         FailureClass::Unsupported => shipping::UNSUPPORTED,
         _ => shipping::STREAM_REJECTED,
     };
-    Trouble { reason, message: failure.message.clone(), cure: cure(failure.class) }
+    Trouble { reason, message: message(failure, account), cure: cure(failure.class) }
 }
 
 /// A failure in the words of the condition `AlertsSynced`.
-fn alert_trouble(failure: &Failure) -> Trouble {
+fn alert_trouble(failure: &Failure, account: &str) -> Trouble {
     let reason = match failure.class {
         FailureClass::Unreachable | FailureClass::ServerError => alerts_synced::TARGET_UNREACHABLE,
         FailureClass::Unauthorized => alerts_synced::UNAUTHORIZED,
@@ -113,7 +113,15 @@ fn alert_trouble(failure: &Failure) -> Trouble {
         FailureClass::Conflict => alerts_synced::CONFLICT,
         FailureClass::StreamRejected | FailureClass::AlertRejected => alerts_synced::ALERT_REJECTED,
     };
-    Trouble { reason, message: failure.message.clone(), cure: cure(failure.class) }
+    Trouble { reason, message: message(failure, account), cure: cure(failure.class) }
+}
+
+/// A refused account is mended in its Secret, whose name the server does not know.
+fn message(failure: &Failure, account: &str) -> String {
+    match failure.class {
+        FailureClass::Unauthorized => format!("{} ({account})", failure.message),
+        _ => failure.message.clone(),
+    }
 }
 
 const fn cure(class: FailureClass) -> Cure {
@@ -124,12 +132,12 @@ const fn cure(class: FailureClass) -> Cure {
     }
 }
 
-/// What came of a sync in the words of the status.
+/// What came of a sync in the words of the status; `account` says where the account comes from.
 #[must_use]
-pub fn outcome(report: &SyncReport) -> Sync {
+pub fn outcome(report: &SyncReport, account: &str) -> Sync {
     Sync {
         current: true,
-        trouble: report.stream.as_ref().err().map(stream_trouble),
+        trouble: report.stream.as_ref().err().map(|failure| stream_trouble(failure, account)),
         alerts: report
             .alerts
             .iter()
@@ -138,7 +146,7 @@ pub fn outcome(report: &SyncReport) -> Sync {
                 id: alert.id.clone(),
                 state: alert.state,
                 last_fired: alert.last_fired,
-                trouble: alert.failure.as_ref().map(alert_trouble),
+                trouble: alert.failure.as_ref().map(|failure| alert_trouble(failure, account)),
             })
             .collect(),
     }
