@@ -21,8 +21,8 @@ pub struct Installation {
 /// Fake nodes, so that one failing node of three is more than one in a hundred.
 pub const NODES: usize = 3;
 
-/// Test servers are on loopback, which the operator refuses to call unless told.
-const OPTIONS: &[&str] = &["--allow-loopback-targets"];
+/// Test servers are on loopback, which the operator refuses to call unless told, and Parseable as well.
+const OPTIONS: &[&str] = &["--allow-loopback-targets", "--manage-outbound-policy"];
 
 impl Installation {
     /// Starts everything, telling what it does.

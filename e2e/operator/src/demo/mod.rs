@@ -69,7 +69,7 @@ impl Story {
         let parseable = Parseable::start(&[]).await?;
         println!("Parseable stand-in: {}", parseable.url);
         say("helm install securitywatch charts/securitywatch --namespace securitywatch-system");
-        println!("{}", install(&cluster, &["probe.clusterName=demo"]).await?.trim());
+        println!("{}", install(&cluster, &["clusterName=demo"]).await?.trim());
         say("The node boots: Linux 6.12 under emulation; operator and probe start in it");
         let node = Node::start(&cluster, &parseable).await?;
         let client = cluster.client().await?;
@@ -106,7 +106,7 @@ impl Story {
         kubectl
             .run(&["create", "secret", "generic", "parseable-env-secret", account[0], account[1]])
             .await?;
-        let url = "--from-literal=url=https://hooks.example.org/a-token-that-nobody-should-see";
+        let url = "--from-literal=url=http://127.0.0.1:9/a-token-that-nobody-should-see";
         kubectl.run(&["create", "secret", "generic", "oncall", url]).await?;
         print!("{}", kubectl.run(&["apply", "-f", SAMPLE]).await?);
         let ready = self.condition("Ready", "True", PATIENCE).await;

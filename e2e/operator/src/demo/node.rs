@@ -123,7 +123,7 @@ until grep -q ready /t/peers 2>/dev/null; do sleep 0.1; done
 mkdir -p /t/ingest
 export POD_NAMESPACE={NAMESPACE} POD_NAME=securitywatch-operator-demo NODE_NAME={NAME}
 KUBECONFIG=/t/operator.kubeconfig /t/securitywatch-operator run --deployment securitywatch-operator \\
-  --probe-config /t/probe.json --allow-loopback-targets > /out/operator.log 2>&1 &
+  --probe-config /t/probe.json --allow-loopback-targets --manage-outbound-policy > /out/operator.log 2>&1 &
 KUBECONFIG=/t/agent.kubeconfig /t/securitywatch-probe agent --ingest-credentials /t/ingest \\
   --cluster-name demo > /out/agent.log 2>&1 &
 /t/demo-peers --mount {NETWORK_HOST}:{mount_port} /t/ingest

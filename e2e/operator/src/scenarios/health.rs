@@ -23,7 +23,7 @@ async fn verdict(context: &Context, handle: &Handle) -> Result<(String, String)>
     let _ = context;
     let watch = serde_json::to_string(&handle.get().await?)?;
     let mut child = Command::new(cluster_program("verdict")?)
-        .args(["--health-script", HEALTH])
+        .args(["--argocd-health", HEALTH])
         .current_dir(securitywatch_e2e::guest::repository())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
