@@ -15,9 +15,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
-        )
+        .with_env_filter(filter())
         .init();
     securitywatch_probe::loader::log_libbpf();
     // Fails only if a provider is installed already, which is as good.
@@ -46,6 +44,16 @@ fn main() -> ExitCode {
             Err(error) => fail(&error),
         },
     }
+}
+
+/// `RUST_LOG`, or `info`. The client of the API server logs each failed attempt as an error, without a cause; whoever
+/// asks it says what is wrong.
+fn filter() -> EnvFilter {
+    const QUIET: &str = "kube_client=off,kube_runtime=off";
+    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    let wanted = if wanted.is_empty() { "info" } else { wanted.as_str() };
+    let filter = |text| EnvFilter::try_new(format!("{QUIET},{text}"));
+    filter(wanted).or_else(|_| filter("info")).unwrap_or_default()
 }
 
 /// A closed pipe is the reader's wish, not an error.

@@ -28,9 +28,14 @@ type Shared = Arc<Mutex<Cluster>>;
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 
 fn failure(code: u16) -> Reply {
+    let reason = match code {
+        403 => "Forbidden",
+        404 => "NotFound",
+        _ => "Conflict",
+    };
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": "no", "reason": "Some", "code": code
+        "message": "no", "reason": reason, "code": code
     });
     Reply::Status(code, JSON, body.to_string())
 }

@@ -146,6 +146,8 @@ pub mod reasons {
     pub mod node_policy {
         /// Failed: an action in a namespaced watch would reach other namespaces.
         pub const ACTION_NOT_SCOPED: &str = "ActionNotScoped";
+        /// Loaded, and yet without events: which pod a process is of is not known.
+        pub const PODS_UNKNOWN: &str = "PodsUnknown";
         /// Loading: the TracingPolicy objects are not known yet.
         pub const AWAITING_POLICY: &str = "AwaitingPolicy";
         /// Shipping is idle: the account to ship with has not come to the node yet.

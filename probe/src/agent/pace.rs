@@ -61,9 +61,9 @@ impl Pace {
         if refills > 0 || self.spent == 0 {
             self.refilled = now;
         }
-        self.spent += 1;
         self.last = Some(now);
         if done {
+            self.spent += 1;
             (self.failures, self.noticed) = (0, None);
         } else {
             self.failures += 1;

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use securitywatch_api::policy::Policy;
 use securitywatch_api::v1alpha1::NodePolicyState;
-use securitywatch_api::v1alpha1::conditions::reasons::{accepted, programmed, ready};
+use securitywatch_api::v1alpha1::conditions::reasons::{accepted, node_policy, programmed, ready};
 use securitywatch_api::watch::Parseable;
 
 use super::Reason;
 use super::judge::{Verdict, Wish};
+use crate::output::Scope;
 use crate::policy::{ApplyError, HookReport};
 
 /// A watch's number is given to another one only when no record of its hooks can be under way any more.
@@ -48,6 +49,8 @@ pub struct Entry {
     pub running: Option<Running>,
     /// What came of the wish's policy; `None` while it was not tried.
     tried: Option<Result<Vec<HookReport>, Reason>>,
+    /// It failed and is to be tried once more; until then it counts as failed.
+    again: bool,
 }
 
 /// What runs of a watch.
@@ -112,10 +115,10 @@ impl State {
         ends.or_else(|| self.entries.values().find(|entry| entry.is_to_load())).map(Entry::step)
     }
 
-    /// What came of [`Step::Load`].
-    pub fn loaded(&mut self, uid: &str, outcome: Result<Vec<HookReport>, Reason>) {
-        let Some(entry) = self.entries.get_mut(uid) else { return };
-        let Verdict::Run(task) = &entry.wish.verdict else { return };
+    /// What came of [`Step::Load`]; `true` when that is news.
+    pub fn loaded(&mut self, uid: &str, outcome: Result<Vec<HookReport>, Reason>) -> bool {
+        let Some(entry) = self.entries.get_mut(uid) else { return false };
+        let Verdict::Run(task) = &entry.wish.verdict else { return false };
         let (generation, target) = (entry.wish.generation, task.target.clone());
         if let Ok(hooks) = &outcome {
             let (policy, hooks) = (task.policy.clone(), hooks.clone());
@@ -124,7 +127,11 @@ impl State {
             // Exec and exit need no hook.
             entry.running = Some(Running::without_policy(generation, target));
         }
-        entry.tried = Some(outcome);
+        entry.again = false;
+        let outcome = Some(outcome);
+        let is_news = entry.tried != outcome;
+        entry.tried = outcome;
+        is_news
     }
 
     /// [`Step::Unload`] was done.
@@ -142,7 +149,7 @@ impl State {
     /// Failed policies are to be tried again: a module may have brought the function, another policy made room.
     pub fn retry_failed(&mut self) {
         for entry in self.entries.values_mut().filter(|entry| entry.is_retriable()) {
-            entry.tried = None;
+            entry.again = true;
         }
     }
 
@@ -154,7 +161,7 @@ impl State {
 
 impl Entry {
     fn new(wish: Wish, number: usize) -> Self {
-        Self { wish, number, running: None, tried: None }.settled()
+        Self { wish, number, running: None, tried: None, again: false }.settled()
     }
 
     fn with(mut self, wish: Wish) -> Self {
@@ -166,6 +173,7 @@ impl Entry {
             (Verdict::Run(old), Verdict::Run(new), tried) if old.policy == new.policy => tried,
             _ => None,
         };
+        self.again = false;
         self.wish = wish;
         self.settled()
     }
@@ -220,7 +228,7 @@ impl Entry {
     }
 
     fn is_to_load(&self) -> bool {
-        self.tried.is_none()
+        (self.tried.is_none() || self.again)
             && matches!(&self.wish.verdict, Verdict::Run(task) if task.policy.is_some())
     }
 
@@ -267,11 +275,21 @@ impl Entry {
                 (NodePolicyState::Loading, Some(self.and_what_runs(reason)))
             }
             (Verdict::Run(_), None) => (NodePolicyState::Loading, None),
-            (Verdict::Run(_), Some(Ok(_))) => (NodePolicyState::Loaded, None),
+            (Verdict::Run(_), Some(Ok(_))) => (NodePolicyState::Loaded, self.blind_spot()),
             (Verdict::Run(_), Some(Err(reason))) => {
                 (NodePolicyState::Failed, Some(self.and_what_runs(reason)))
             }
         }
+    }
+
+    /// What a loaded watch does not see.
+    fn blind_spot(&self) -> Option<Reason> {
+        matches!(self.wish.scope, Scope::Namespace(_)).then(|| {
+            Reason::new(
+                node_policy::PODS_UNKNOWN,
+                "this version does not know which pod a process is of, so a SecurityWatch gets no events; write a ClusterSecurityWatch",
+            )
+        })
     }
 
     /// What fails, and what goes on all the same.
@@ -286,6 +304,7 @@ impl Entry {
             Some(Running { policy: Some(_), generation, .. }) => {
                 format!("; generation {generation} goes on")
             }
+            Some(_) if self.blind_spot().is_some() => return reason.clone(),
             Some(_) => "; exec and exit events go on".to_owned(),
         };
         Reason { word: reason.word.clone(), message: format!("{}{more}", reason.message) }

@@ -122,7 +122,12 @@ fn a_node_without_hooks_still_ships_exec_and_exit() {
     assert_eq!(runs(&state, "a"), Some((2, None, Some("t".into()))));
     state.retry_failed();
     assert_eq!(step(&state), "load a f");
-    assert_eq!(says(&state, "a").0, NodePolicyState::Loading);
+    assert_eq!(says(&state, "a").0, NodePolicyState::Failed, "a second try is not worth a report");
+    assert!(!state.loaded("a", Err(Reason::new("BackendUnavailable", "no way"))), "no news");
+    assert_eq!(step(&state), "");
+    state.retry_failed();
+    assert!(state.loaded("a", Ok(vec![])));
+    assert_eq!(says(&state, "a").0, NodePolicyState::Loaded);
 }
 
 #[test]
@@ -134,6 +139,16 @@ fn a_watch_without_policy_needs_no_kernel() {
     state.set(vec![wish("a", 2, refused())], Instant::now());
     let told = "InvalidPolicy: spec.x: is wrong; exec and exit events go on";
     assert_eq!(says(&state, "a"), (NodePolicyState::Failed, told.into()));
+}
+
+#[test]
+fn a_namespaces_watch_says_that_it_sees_nothing() {
+    let mut state = State::default();
+    let scope = Scope::Namespace("shop".into());
+    state.set(vec![Wish { scope, ..wish("a", 1, run(None, target("s"))) }], Instant::now());
+    let (standing, why) = says(&state, "a");
+    assert_eq!(standing, NodePolicyState::Loaded);
+    assert!(why.starts_with("PodsUnknown: this version does not know"), "{why}");
 }
 
 #[test]

@@ -55,19 +55,20 @@ Examples:
 const LONG: &str = "\
 Examples:
   In a pod, with the node's name in NODE_NAME:
-      securitywatch-probe agent --ingest-credentials /var/run/securitywatch/ingest --health-addr 0.0.0.0:8081
+      securitywatch-probe agent --ingest-credentials /var/run/securitywatch/ingest
   From outside, for a node that the cluster knows:
       KUBECONFIG=admin.conf securitywatch-probe agent --node-name worker-1 --ingest-credentials DIR
 
 What it does:
-  It follows SecurityWatch and ClusterSecurityWatch, and cilium.io TracingPolicy objects that these name. A
-  changed policy is exchanged without a gap. While the API server is away, what is loaded stays loaded.
-  The operator creates the streams; this node only sends. Alerts fire in Parseable, not here.
-  An event of a SecurityWatch leaves this node only if it is known to come from a pod of the watch's namespace.
+  It follows SecurityWatch and ClusterSecurityWatch, and the cilium.io TracingPolicy objects that
+  these name. A changed policy is exchanged without a gap. While the API server is away, what is
+  loaded stays loaded. The operator creates the streams; this node only sends to them. Alerts
+  fire in Parseable, not here. An event of a SecurityWatch leaves this node only if it is known to
+  come from a pod of the watch's namespace.
 
 What it reports:
-  SecurityWatchNode/NAME: kernel and backends, each watch with its state and reason, shipping, losses. It is
-  written when something changes, and says so when the probe is stopped.
+  SecurityWatchNode/NAME: the kernel, each watch with its state and reason, shipping, losses. It
+  is written when something changes, and says so when the probe is stopped.
 
 Exit codes:
   0  stopped by a signal

@@ -5,7 +5,9 @@ use super::streams::{Group, Running, assign, group, is_one_place};
 use super::watch::{Scope, WatchOutput};
 use crate::encode::flatten::Origin;
 use crate::metrics::Metrics;
-use crate::ship::{Credentials, ShipSettings, Shipper, Standing, StreamView};
+use crate::ship::{
+    Credentials, HttpClient, ShipSettings, Shipper, Standing, StreamView, TargetError,
+};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -59,6 +61,8 @@ pub struct OutputControl {
     origin: Origin,
     rt: Handle,
     metrics: Arc<Metrics>,
+    /// From the first stream on.
+    http: Option<HttpClient>,
 }
 
 #[derive(Debug)]
@@ -76,9 +80,18 @@ impl OutputControl {
         metrics: Arc<Metrics>,
     ) -> (Self, Receiver<Exchange>) {
         let (to_sensor, from_control) = sync_channel(1);
-        let streams = Vec::new();
-        let spool_total = None;
-        (Self { to_sensor, streams, next: 0, ship, spool_total, origin, rt, metrics }, from_control)
+        let control = Self {
+            to_sensor,
+            streams: Vec::new(),
+            next: 0,
+            ship,
+            spool_total: None,
+            origin,
+            rt,
+            metrics,
+            http: None,
+        };
+        (control, from_control)
     }
 
     /// From now on all queues together hold at most about `bytes`.
@@ -121,6 +134,7 @@ impl OutputControl {
                 None => match self.start(group) {
                     Ok((stream, shipper)) => (stream, Some(shipper)),
                     Err(error) => {
+                        let error = Arc::new(error);
                         let name = |n: &usize| watches.iter().find(|(number, _)| number == n);
                         errors.extend(group.watches.iter().filter_map(name).map(|(n, watch)| {
                             (
@@ -148,13 +162,17 @@ impl OutputControl {
         (Exchange { streams: placed, by_watch: self.routes(watches), done: None }, errors)
     }
 
-    fn start(&mut self, group: &Group) -> Result<(Stream, Shipper), Arc<crate::ship::TargetError>> {
+    fn start(&mut self, group: &Group) -> Result<(Stream, Shipper), TargetError> {
         if self.streams.len() >= MAX_STREAMS {
-            return Err(Arc::new(crate::ship::TargetError::TooManyStreams(MAX_STREAMS)));
+            return Err(TargetError::TooManyStreams(MAX_STREAMS));
         }
+        let http = match &self.http {
+            Some(http) => http.clone(),
+            None => self.http.insert(HttpClient::new(self.ship.timeouts)?).clone(),
+        };
+        let (origin, metrics) = (&self.origin, &self.metrics);
         let shipper =
-            Shipper::start(&group.target, self.ship, &self.origin, &self.rt, &self.metrics)
-                .map_err(Arc::new)?;
+            Shipper::start_with(http, &group.target, self.ship, origin, &self.rt, metrics)?;
         self.next += 1;
         let running = Running { target: group.target.clone(), watches: group.watches.clone() };
         Ok((Stream { id: self.next, running, view: shipper.view() }, shipper))

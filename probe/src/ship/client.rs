@@ -115,6 +115,27 @@ impl Default for Timeouts {
 /// The server closes connections that were idle for 5 s; one that it closes while we write looks like a failure.
 const POOL_IDLE: Duration = Duration::from_secs(3);
 
+/// What connections are made with; streams share one, as each knows every certificate authority.
+#[derive(Debug, Clone)]
+pub struct HttpClient(reqwest::Client);
+
+impl HttpClient {
+    /// A client with this patience.
+    ///
+    /// # Errors
+    /// TLS cannot be set up at all.
+    pub fn new(timeouts: Timeouts) -> Result<Self, TargetError> {
+        let client = crate::http::client(|builder| {
+            builder
+                .connect_timeout(timeouts.connect)
+                .timeout(timeouts.request)
+                .pool_idle_timeout(POOL_IDLE)
+                .http1_only()
+        })?;
+        Ok(Self(client))
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Client {
     http: reqwest::Client,
@@ -134,17 +155,10 @@ enum Account {
 }
 
 impl Client {
-    pub fn new(target: &Target, timeouts: Timeouts) -> Result<Self, TargetError> {
+    pub fn new(target: &Target, http: HttpClient) -> Result<Self, TargetError> {
         check(target)?;
-        let http = crate::http::client(|builder| {
-            builder
-                .connect_timeout(timeouts.connect)
-                .timeout(timeouts.request)
-                .pool_idle_timeout(POOL_IDLE)
-                .http1_only()
-        })?;
         Ok(Self {
-            http,
+            http: http.0,
             base: target.url.trim_end_matches('/').to_owned(),
             stream: target.stream.clone(),
             credentials: Mutex::new(target.credentials.clone()),

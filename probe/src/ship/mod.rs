@@ -41,7 +41,7 @@ pub use batch::{Batch, BatchLimits};
 use batch::{BatchBuilder, Packer, RawBatch};
 use client::Client;
 pub(crate) use client::root_cause;
-pub use client::{Keeper, Target, TargetError, Timeouts};
+pub use client::{HttpClient, Keeper, Target, TargetError, Timeouts};
 pub use credentials::{Account, Credentials};
 use link::{EncodingChoice, Link};
 pub use stats::{Obstacle, ShipState, ShipSummary, Standing};
@@ -111,10 +111,26 @@ impl Shipper {
         rt: &Handle,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, TargetError> {
+        let http = HttpClient::new(settings.timeouts)?;
+        Self::start_with(http, target, settings, origin, rt, metrics)
+    }
+
+    /// The same over connections of `http`.
+    ///
+    /// # Errors
+    /// A target that cannot work as it is written.
+    pub fn start_with(
+        http: HttpClient,
+        target: &Target,
+        settings: ShipSettings,
+        origin: &Origin,
+        rt: &Handle,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, TargetError> {
         let (drain, draining) = watch::channel(false);
         let packer = || Packer::new(settings.zstd_level).map_err(TargetError::Zstd);
         let link = Arc::new(Link {
-            client: Client::new(target, settings.timeouts)?,
+            client: Client::new(target, http)?,
             spool: Spool::new(settings.spool_bytes),
             stats: stats::Stats::new(metrics, &target.url, &target.stream),
             backoff: settings.backoff,

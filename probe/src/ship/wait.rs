@@ -25,7 +25,8 @@ impl Link {
             }
             Answer::NoAccount(why) => {
                 self.stats.retried("unauthorized");
-                self.stats.held(Obstacle::Unauthorized, &why);
+                // Nobody need mend anything yet: it is on its way.
+                self.stats.retrying(Obstacle::Unauthorized, &why);
                 self.pause_for_credentials(delay).await;
             }
             Answer::Refused(why) => {

@@ -157,6 +157,9 @@ impl Round {
                 let outcome = policies
                     .apply(&uid, &policy, number)
                     .map_err(|error| refusal(&error, named.as_deref()));
+                if !self.state.loaded(&uid, outcome.clone()) {
+                    return true;
+                }
                 match &outcome {
                     Ok(hooks) => {
                         tracing::info!(watch = title, hooks = hooks.len(), "Policy loaded");
@@ -170,7 +173,6 @@ impl Round {
                         );
                     }
                 }
-                self.state.loaded(&uid, outcome);
             }
         }
         true
