@@ -4,7 +4,7 @@
 //
 //	{"kstatus":{"status":"InProgress","message":"..."},"argocd":{"status":"Progressing","message":"..."}}
 //
-// kstatus decides for Flux, kpt and `kubectl wait`-like tools; argocd.status is "" where Argo CD has no opinion, which
+// Flux and kpt go by kstatus; argocd.status is "" where Argo CD has no opinion, which
 // it shows as no health at all.
 package main
 
