@@ -51,7 +51,9 @@ fn the_columns_are_counted_and_their_last_words_named() {
 #[test]
 fn options_in_the_documentation_exist() {
     let command = Cli::command();
-    let mut options = vec!["help".to_owned(), "release".into(), "package".into()];
+    // Those of cargo and helm.
+    let others = ["help", "release", "package", "namespace", "create-namespace"];
+    let mut options: Vec<String> = others.map(str::to_owned).to_vec();
     for sub in command.get_subcommands() {
         options.extend(sub.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)));
     }
@@ -82,7 +84,7 @@ fn files_named_in_the_documentation_exist() {
         if !looks_like_a_file || word.starts_with('/') || word.contains(' ') {
             continue;
         }
-        let places = ["", "probe/src", "probe/src/bpf", "probe/src/encode", "crds/src"];
+        let places = ["", "probe/src", "probe/src/bpf", "probe/src/encode", "crds/src", "operator/src"];
         assert!(places.iter().any(|place| root.join(place).join(word).exists()), "{word}");
     }
 }

@@ -43,7 +43,8 @@ impl Pass<'_> {
                 Some(birth) if *birth == started => return Ok(false),
                 // Made by us in an earlier process, whatever the clocks say.
                 Some(_) => {}
-                None if alert.created().is_some_and(|created| created.as_second() >= started) => {
+                // Made in the very second of the start, it may be of either process.
+                None if alert.created().is_some_and(|created| created.as_second() > started) => {
                     return Ok(false);
                 }
                 None => {}
