@@ -60,7 +60,8 @@ fn query(
     if schema.kind(EVENT_TYPE) == Some(Kind::Text) {
         // Not `<>`: that would leave out rows of shippers that know no such column.
         let column = identifier(EVENT_TYPE);
-        sql.push_str(&format!(" AND {column} IS DISTINCT FROM '{SEED_EVENT_TYPE}'"));
+        // In parentheses: DataFusion's parser takes an AND that follows for a part of what is distinct.
+        sql.push_str(&format!(" AND ({column} IS DISTINCT FROM '{SEED_EVENT_TYPE}')"));
     }
     if let Some((from, to)) = window {
         sql.push_str(&format!(
@@ -115,7 +116,7 @@ mod tests {
             alert_query("tetrademo", &alert("{pod} {pid} {host} {nosuch}"), &full),
             "SELECT \"pid\", \"pod\", COUNT(DISTINCT \"event_id\") AS \"alert_value\" FROM \"tetrademo\" \
              WHERE (strpos(\"binary\", 'it''s') > 0 OR \"pid\" > 3) \
-             AND \"event_type\" IS DISTINCT FROM 'securitywatch.seed' GROUP BY \"pid\", \"pod\""
+             AND (\"event_type\" IS DISTINCT FROM 'securitywatch.seed') GROUP BY \"pid\", \"pod\""
         );
     }
 

@@ -37,7 +37,7 @@ async fn everything_is_made_and_the_second_pass_writes_nothing() {
         format!(
             "SELECT \"process_exec_process_pod_name\", COUNT(DISTINCT \"event_id\") AS \"alert_value\" FROM \"{stream}\" \
              WHERE (strpos(\"process_exec_process_binary\", '/usr/bin/wget') > 0) \
-             AND \"event_type\" IS DISTINCT FROM 'securitywatch.seed' GROUP BY \"process_exec_process_pod_name\""
+             AND (\"event_type\" IS DISTINCT FROM 'securitywatch.seed') GROUP BY \"process_exec_process_pod_name\""
         )
     );
     let target = &lab.targets(&watch).await[0];
