@@ -84,7 +84,8 @@ fn files_named_in_the_documentation_exist() {
         if !looks_like_a_file || word.starts_with('/') || word.contains(' ') {
             continue;
         }
-        let places = ["", "probe/src", "probe/src/bpf", "probe/src/encode", "crds/src", "operator/src"];
+        let places =
+            ["", "probe/src", "probe/src/bpf", "probe/src/encode", "crds/src", "operator/src"];
         assert!(places.iter().any(|place| root.join(place).join(word).exists()), "{word}");
     }
 }

@@ -228,7 +228,9 @@ pub enum ShippingState {
 }
 
 fn last_shipped(_: &mut SchemaGenerator) -> Schema {
-    date_time("When the target last took events, rounded; written only together with another change.")
+    date_time(
+        "When the target last took events, rounded; written only together with another change.",
+    )
 }
 
 /// Events lost for one cause.

@@ -31,6 +31,7 @@ pub async fn probe_client(context: &Installation, node: &str) -> Result<kube::Cl
 }
 
 /// What a probe says of one watch.
+#[derive(Debug)]
 pub struct Said<'a> {
     pub state: &'a str,
     pub reason: Option<&'a str>,

@@ -80,7 +80,7 @@ fn place(watch: &Value) -> (&str, &str) {
 }
 
 /// One watch of the cluster.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Handle {
     api: Api<SecurityWatch>,
     name: String,
