@@ -135,6 +135,10 @@ fn follow_policies(client: &Client, cluster: &Cluster, kind: PolicyKind) -> Join
 }
 
 /// Keeps one store as its kind is in the cluster. What it has stays while the API server is away.
+#[allow(
+    clippy::manual_async_fn,
+    reason = "that the future can go to another thread stands here, not where it is spawned"
+)]
 fn follow<K, T>(
     api: Api<K>,
     cluster: Cluster,

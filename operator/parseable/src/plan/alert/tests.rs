@@ -167,7 +167,7 @@ fn what_the_spec_no_longer_has_goes() {
 #[test]
 fn an_alert_that_cannot_be_written_now_keeps_what_it_has() {
     let waiting = Wanted { name: "a", body: None };
-    assert_eq!(plan(&[waiting.clone()], &[], &[]), []);
+    assert_eq!(plan(std::slice::from_ref(&waiting), &[], &[]), []);
     let step = only(plan(&[waiting], &[found("1", "a")], &[]));
     assert!(matches!(step, Step::Keep { .. }));
 }
