@@ -17,7 +17,6 @@ const MAX_MISTAKES: usize = 5;
 pub type Checked = Result<CheckedWatch, Vec<FieldError>>;
 
 /// Gives a spec its meaning.
-#[must_use]
 pub fn check(key: &WatchKey, spec: &SecurityWatchSpec) -> Checked {
     check_watch(&key.name, &FieldPath::root().field("spec"), spec)
 }

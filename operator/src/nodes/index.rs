@@ -56,11 +56,14 @@ struct Tally {
     why_waiting: BTreeMap<u32, BTreeSet<u32>>,
 }
 
+/// A node's name, and what it says of each watch.
+type Reported = (Arc<str>, Box<[Entry]>);
+
 /// Every node's report, added up.
 #[derive(Debug, Default)]
 pub struct Index {
     numbers: HashMap<Arc<str>, u32>,
-    nodes: Vec<Option<(Arc<str>, Box<[Entry]>)>>,
+    nodes: Vec<Option<Reported>>,
     free: Vec<u32>,
     versions: Interner<Version>,
     words: Interner<Words>,
