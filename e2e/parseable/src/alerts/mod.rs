@@ -103,7 +103,10 @@ fn matches(alert: &Alert, asked: &BTreeMap<String, String>) -> bool {
         }
         other => match alert.config.other.get(other) {
             Some(Value::String(value)) => value == wanted,
-            Some(value) => value.to_string() == *wanted,
+            Some(value) => {
+                let text = value.to_string();
+                text == *wanted
+            }
             None => false,
         },
     })
