@@ -91,7 +91,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// A guest with 1 GiB, two CPUs, the machine's clock and a minute to live.
+    /// A guest with 1 GiB, two CPUs, the machine's clock and three minutes to live: an emulated one on a busy machine is slow.
     #[must_use]
     pub fn new(kernel: Kernel, rootfs: Rootfs, script: impl Into<String>) -> Self {
         Self {
@@ -100,7 +100,7 @@ impl Guest {
             script: script.into(),
             memory_mib: 1024,
             clock: Clock::Real { cpus: 2 },
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_secs(180),
             hostname: "goldnode".to_owned(),
             addresses: vec!["10.9.9.9/32".to_owned(), "93.184.215.14/32".to_owned()],
             network: false,
