@@ -56,73 +56,75 @@ fn aborts(status: Option<u16>, body: &Value) -> bool {
 }
 
 fn body(request: &Request, expected: &Value, answer: &Answer) -> Result<(), String> {
-    let text = || String::from_utf8_lossy(&answer.body).into_owned();
-    let described = expected.as_str().unwrap_or_default();
-    // Rule "metrics": the recorded metrics are there, with their types.
-    if request.path == "/api/v1/metrics" && answer.status == 200 {
-        let text = text();
-        return match described
-            .lines()
-            .find(|line| line.starts_with("# TYPE") && !text.contains(line))
-        {
-            Some(line) => Err(format!("no line {line:?}")),
-            None => Ok(()),
-        };
-    }
-    // Rule "described": the file keeps a description of a body too long to keep.
-    if described == "<gzip bytes>" {
-        let mut plain = String::new();
-        flate2::read::GzDecoder::new(answer.body.as_slice())
-            .read_to_string(&mut plain)
-            .map_err(|error| format!("no gzip: {error}"))?;
-        return serde_json::from_str::<Value>(&plain).map(drop).map_err(|error| error.to_string());
-    }
-    if let Some(count) = described.strip_prefix('<').and_then(|d| d.strip_suffix(" fields>")) {
-        let schema: Value =
-            serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
-        let fields = schema["fields"].as_array().map_or(0, Vec::len);
-        return if fields.to_string() == count {
-            Ok(())
-        } else {
-            Err(format!("{fields} fields, expected {count}"))
-        };
-    }
-    // Rule "described" again: a list of alerts is kept as their number or their titles.
-    if let Some(count) = described.strip_prefix('<').and_then(|d| d.strip_suffix(" items>")) {
-        let list: Vec<Value> = serde_json::from_str(&text()).map_err(|error| error.to_string())?;
-        return if list.len().to_string() == count {
-            Ok(())
-        } else {
-            Err(format!("{} items, expected {count}", list.len()))
-        };
-    }
-    if let Value::Array(titles) = expected
-        && request.path == "/api/v1/alerts"
-        && titles.first().is_some_and(Value::is_string)
-    {
-        let list: Vec<Value> = serde_json::from_str(&text()).map_err(|error| error.to_string())?;
-        let got: Vec<&Value> = list.iter().map(|alert| &alert["title"]).collect();
-        let same = got.iter().copied().eq(titles);
-        return if same { Ok(()) } else { Err(format!("titles {got:?}, expected {titles:?}")) };
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    if let Some(judged) = described(request, expected, answer, &text) {
+        return judged;
     }
     let is_json = answer.headers.get("content-type").is_some_and(|kind| kind == "application/json");
     match expected {
+        // JSON that is one string is kept as that string.
         Value::String(_)
-            if is_json
-                && serde_json::from_str::<Value>(&text()).ok().as_ref() == Some(expected) =>
+            if is_json && serde_json::from_str::<Value>(&text).ok().as_ref() == Some(expected) =>
         {
             Ok(())
         }
-        Value::String(expected) if without_suggestion(&text()) == without_suggestion(expected) => {
+        Value::String(expected) if without_suggestion(&text) == without_suggestion(expected) => {
             Ok(())
         }
-        Value::String(expected) => Err(format!("body {:?}, expected {expected:?}", text())),
+        Value::String(expected) => Err(format!("body {text:?}, expected {expected:?}")),
         expected => {
             let got: Value =
-                serde_json::from_str(&text()).map_err(|error| format!("{error}: {}", text()))?;
+                serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
             same(&mut sorted(request, got), &mut sorted(request, expected.clone()), "")
         }
     }
+}
+
+/// Rule "described": the file keeps a description of a body too long to keep. None: it keeps the body.
+fn described(
+    request: &Request,
+    expected: &Value,
+    answer: &Answer,
+    text: &str,
+) -> Option<Result<(), String>> {
+    let description = expected.as_str().unwrap_or_default();
+    let number_of = |what: &str| description.strip_prefix('<')?.strip_suffix(what);
+    let same = |got: String, expected: &str| {
+        if got == expected { Ok(()) } else { Err(format!("{got}, expected {expected}")) }
+    };
+    if request.path == "/api/v1/metrics" && answer.status == 200 {
+        // Rule "metrics": the recorded metrics are there, with their types.
+        let mut types = description.lines().filter(|line| line.starts_with("# TYPE"));
+        let missing = types.find(|line| !text.contains(*line));
+        return Some(missing.map_or(Ok(()), |line| Err(format!("no line {line:?}"))));
+    }
+    if description == "<gzip bytes>" {
+        return Some(is_gzip_of_json(&answer.body));
+    }
+    let got = || serde_json::from_str::<Value>(text).unwrap_or_default();
+    let length = |list: &Value| list.as_array().map_or(0, Vec::len).to_string();
+    if let Some(count) = number_of(" fields>") {
+        return Some(same(length(&got()["fields"]), count));
+    }
+    if let Some(count) = number_of(" items>") {
+        return Some(same(length(&got()), count));
+    }
+    // A list of alerts by their titles.
+    let titles = expected.as_array().filter(|titles| titles.first().is_some_and(Value::is_string));
+    if let Some(titles) = titles.filter(|_| request.path == "/api/v1/alerts") {
+        let got = got();
+        let got: Vec<&Value> = got.as_array()?.iter().map(|alert| &alert["title"]).collect();
+        return Some(same(format!("{got:?}"), &format!("{titles:?}")));
+    }
+    None
+}
+
+fn is_gzip_of_json(body: &[u8]) -> Result<(), String> {
+    let mut plain = String::new();
+    flate2::read::GzDecoder::new(body)
+        .read_to_string(&mut plain)
+        .map_err(|error| format!("no gzip: {error}"))?;
+    serde_json::from_str::<Value>(&plain).map(drop).map_err(|error| error.to_string())
 }
 
 /// Rule "suggestion": of several functions with equally similar names the engine names one by chance.

@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parseable_standin::{AlertView, Config, Standin};
 use serde_json::{Value, json};
 
-use crate::peers::{Received, Receiver};
-use crate::recording::{Delivery, Exchange};
+use crate::peers::Receiver;
+use crate::recording::Exchange;
 use crate::session::Session;
-use crate::{bodies, client, compare, recording};
+use crate::{bodies, client, compare, deliveries, recording};
 
 /// 2026-11-22T01:43:14Z: the alerts are made.
 const CREATED: u64 = 1_795_311_794;
@@ -191,7 +191,7 @@ impl Firing {
             let differences: Vec<String> = received
                 .iter()
                 .filter(|received| received.path == expected.path)
-                .map(|received| self.difference(received, expected))
+                .map(|received| deliveries::difference(&self.session, received, expected))
                 .collect();
             if differences.iter().any(String::is_empty) {
                 self.passed += 1;
@@ -206,25 +206,6 @@ impl Firing {
         for (path, count) in COUNTED {
             assert_eq!(counts.get(path).copied().unwrap_or(0), count, "deliveries on {path}");
         }
-    }
-
-    fn difference(&self, received: &Received, expected: &Delivery) -> String {
-        let headers: BTreeMap<String, String> = received
-            .headers
-            .iter()
-            .map(|(name, value)| (name.clone(), self.session.recorded(value)))
-            .collect();
-        let body = self.session.recorded(&received.body);
-        if received.method != expected.method {
-            return format!("method {}", received.method);
-        }
-        if headers != expected.headers {
-            return format!("headers {headers:?}, expected {:?}", expected.headers);
-        }
-        if comparable(&body) != comparable(&expected.body) {
-            return format!("body {body:?}, expected {:?}", expected.body);
-        }
-        String::new()
     }
 
     async fn restart(&mut self, restart: &[Exchange]) {
@@ -392,41 +373,4 @@ fn find<'a>(fired: &'a [Exchange], name: &str) -> &'a Exchange {
 async fn deployment(standin: &Standin) -> String {
     let about = client::ask(&standin.url, "GET", "/api/v1/about", &Value::Null).await;
     about["deploymentId"].as_str().unwrap().to_owned()
-}
-
-/// Rule "clock": times are another of that day in the same format. Rule "hash map": the order of groups and
-/// of the columns in them is chance in the real server.
-fn comparable(body: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut groups = Vec::new();
-    for line in body.lines() {
-        match line
-            .split_once(". ")
-            .and_then(|(number, rest)| Some((number, rest.split_once(" → ")?)))
-        {
-            Some((number, (labels, value))) if number.parse::<u32>().is_ok() => {
-                let mut labels: Vec<&str> = labels.split(", ").collect();
-                labels.sort_unstable();
-                groups.push(format!("{} → {value}", labels.join(", ")));
-            }
-            _ => lines.push(without_times(line)),
-        }
-    }
-    groups.sort();
-    lines.extend(groups);
-    lines
-}
-
-fn without_times(line: &str) -> String {
-    let mut out = String::new();
-    let mut rest = line;
-    while let Some(start) = rest.find("2026-11-22T") {
-        let (before, time) = rest.split_at(start);
-        let end = time.find(|c: char| !(c.is_ascii_digit() || "T:.+-Z".contains(c)));
-        let (time, after) = time.split_at(end.unwrap_or(time.len()));
-        out.push_str(before);
-        out.push_str(&time.replace(|c: char| c.is_ascii_digit(), "0"));
-        rest = after;
-    }
-    out + rest
 }

@@ -10,6 +10,7 @@
 mod bodies;
 mod client;
 mod compare;
+mod deliveries;
 mod firing;
 #[path = "../peers/mod.rs"]
 mod peers;
