@@ -99,7 +99,7 @@ pub async fn reconcile<K: WatchObject>(
             placed: memory.slot.place.is_some(),
             running: memory.slot.running,
             removal: memory.slot.removal.as_ref(),
-            due: memory.slot.due.is_none_or(|due| due <= tokio::time::Instant::now()),
+            due: memory.slot.removal_due.is_none_or(|due| due <= tokio::time::Instant::now()),
         })
     };
     let uid = meta.uid.clone().unwrap_or_default();
@@ -147,7 +147,11 @@ async fn find_place<K: WatchObject>(
 ) {
     let (checked, _) = controller::checked(object, key, memory);
     let Ok(checked) = &*checked else { return };
-    let Some(target) = &checked.parseable else { return };
+    let Some(target) = &checked.parseable else {
+        // Without a target nothing is outside, unless a former one kept something: it is swept then.
+        lock(memory).slot.removal = Some(Ok(()));
+        return;
+    };
     let Ok(reading) = controller::resolved(context, object, key, checked, memory).await else {
         return;
     };
@@ -168,7 +172,7 @@ fn start<K: WatchObject>(
     let place = {
         let mut memory = lock(memory);
         let failures = memory.slot.failures.min(3);
-        memory.slot.due = Some(tokio::time::Instant::now() + backoff::after(failures + 1));
+        memory.slot.removal_due = Some(tokio::time::Instant::now() + backoff::after(failures + 1));
         memory.slot.place.clone()
     };
     if let Some(place) = place {

@@ -121,13 +121,13 @@ pub(super) async fn lead(
         () = work => Err(RunError::Ended),
         () = stop => Ok(()),
     };
-    context.engine.stop();
     // Nobody listens any more if this fails.
     let _ = stopped.send(true);
     if timeout(LAST_PASSES, passes).await.is_err() {
         warn!("Some passes did not end in time.");
         abort.abort();
     }
+    context.engine.stop();
     result
 }
 

@@ -55,8 +55,12 @@ pub enum RunError {
 /// Runs until a signal or a fatal error.
 #[must_use]
 pub fn main(args: RunArgs) -> ExitCode {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // The client tells each error twice: in its log, and as the error that is handled here.
+    let filter = ["kube_client::client::builder=off", "kube_runtime=error", "hyper=warn"]
+        .into_iter()
+        .filter_map(|directive| directive.parse().ok())
+        .fold(filter, EnvFilter::add_directive);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

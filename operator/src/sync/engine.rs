@@ -95,6 +95,8 @@ impl Engine {
         let left = {
             let mut memory = lock(memory);
             memory.slot.running = true;
+            memory.slot.removal = None;
+            memory.slot.removal_due = None;
             let place = Place { config: job.config.clone(), stream: job.desired.stream.clone() };
             let before = memory.slot.place.replace(place.clone());
             before.filter(|before| {

@@ -40,6 +40,8 @@ pub struct Slot {
     pub place: Option<Place>,
     /// What came of the removal.
     pub removal: Option<Result<(), String>>,
+    /// The next attempt to remove is due then.
+    pub removal_due: Option<Instant>,
 }
 
 /// Where a watch's alerts may be.

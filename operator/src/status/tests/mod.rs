@@ -1,6 +1,9 @@
 //! One scenario a test: what is known goes in, conditions come out.
 #![allow(clippy::unwrap_used)]
 
+mod nodes;
+mod target;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
@@ -171,67 +174,6 @@ fn an_invalid_spec_is_all_that_is_said() {
 }
 
 #[test]
-fn one_node_of_three_that_fails_is_too_many() {
-    let drawn = draw(&failing(1, 3));
-    assert_eq!(summary(&drawn), ["Ready False LoadFailed", "Stalled True LoadFailed"]);
-    assert_eq!(
-        line(&drawn, "Programmed"),
-        "Programmed False LoadFailed: 1 of 3 nodes cannot load the policy: worker-0: FunctionNotFound: kernel 5.10 has no function x"
-    );
-}
-
-#[test]
-fn one_node_of_thousands_that_fails_only_shows() {
-    let drawn = draw(&failing(1, 4998));
-    assert_eq!(summary(&drawn), ["Ready True AllReady"]);
-    assert_eq!(
-        line(&drawn, "Programmed"),
-        "Programmed True LoadedOnMostNodes: 4997 of 4998 nodes; worker-0: FunctionNotFound"
-    );
-    assert_eq!(drawn.status.failing_nodes.unwrap()[0].name, "worker-0");
-    assert_eq!(drawn.status.nodes.unwrap().failed, Some(1));
-}
-
-#[test]
-fn one_percent_is_not_too_many_and_one_node_more_is() {
-    assert_eq!(summary(&draw(&failing(50, 5000))), ["Ready True AllReady"]);
-    assert_eq!(summary(&draw(&failing(51, 5000)))[0], "Ready False LoadFailed");
-}
-
-#[test]
-fn many_failing_nodes_are_summed_up_by_reason() {
-    let mut facts = failing(20, 100);
-    facts.reports.reasons.insert("BackendUnavailable".into(), 5);
-    facts.reports.failed = 25;
-    facts.reports.loaded = 75;
-    assert_eq!(
-        failures(&facts),
-        "FunctionNotFound on 20 nodes (worker-0, worker-1, …), BackendUnavailable on 5 nodes"
-    );
-    assert_eq!(draw(&facts).status.failing_nodes.unwrap().len(), 10);
-}
-
-#[test]
-fn kernels_that_cannot_have_their_own_reason() {
-    let mut facts = failing(3, 3);
-    facts.reports.reasons = BTreeMap::from([("BackendUnavailable".to_owned(), 3)]);
-    assert_eq!(summary(&draw(&facts))[0], "Ready False KernelUnsupported");
-}
-
-#[test]
-fn a_node_that_starts_to_fail_flips_ready_after_a_while_only() {
-    let before = draw(&well());
-    let at_once = draw(&later(failing(1, 3), &before, 100));
-    assert!(line(&at_once, "Programmed").starts_with("Programmed False LoadFailed"));
-    assert_eq!(summary(&at_once), ["Ready True AllReady"]);
-    assert_eq!(at_once.again_in.unwrap().as_secs(), 15);
-    let soon = draw(&later(failing(1, 3), &at_once, 114));
-    assert_eq!(summary(&soon), ["Ready True AllReady"]);
-    let then = draw(&later(failing(1, 3), &soon, 115));
-    assert_eq!(summary(&then), ["Ready False LoadFailed", "Stalled True LoadFailed"]);
-}
-
-#[test]
 fn a_new_generation_is_not_ready_because_the_old_one_was() {
     let before = draw(&well());
     let reports = Reports { stale: 3, ..Reports::default() };
@@ -240,161 +182,6 @@ fn a_new_generation_is_not_ready_because_the_old_one_was() {
     assert_eq!(line(&now, "Programmed"), "Programmed Unknown RollingOut: 0 of 3 nodes");
     assert_eq!(now.status.observed_generation, Some(2));
     assert_eq!(now.status.nodes.unwrap().stale, Some(3));
-}
-
-#[test]
-fn nobody_has_reported() {
-    let drawn = draw(&Facts { reports: Reports::default(), ..well() });
-    assert_eq!(
-        line(&drawn, "Ready"),
-        "Ready Unknown NodesUnreported: no report from 3 nodes yet: kubectl get securitywatchnodes, and the probe's pods, say more"
-    );
-}
-
-#[test]
-fn a_probe_that_does_not_run_does_not_count_as_loaded() {
-    let before = draw(&well());
-    let rollout = Some(Rollout { desired: 3, running: 2, counted: true });
-    let down = || Facts { rollout, ..well() };
-    let reboot = draw(&later(down(), &before, 10));
-    assert_eq!(
-        line(&reboot, "Programmed"),
-        "Programmed Unknown RollingOut: 2 of 3 nodes; the probe does not run on 1 node"
-    );
-    assert_eq!(summary(&reboot), ["Ready True AllReady"], "a reboot is soon over");
-    let gone = draw(&later(down(), &reboot, 140));
-    assert_eq!(summary(&gone), ["Ready Unknown Progressing", "Reconciling True Progressing"]);
-}
-
-#[test]
-fn no_node_at_all_is_a_failure() {
-    let rollout = Some(Rollout { desired: 0, running: 0, counted: true });
-    let drawn = draw(&Facts { rollout, reports: Reports::default(), ..well() });
-    assert_eq!(summary(&drawn)[0], "Ready False NoEligibleNodes");
-}
-
-#[test]
-fn nodes_that_skip_the_watch_are_not_missing() {
-    let reports = Reports { loaded: 2, skipped: 1, ..well().reports };
-    let drawn = draw(&Facts { reports, ..well() });
-    assert_eq!(line(&drawn, "Programmed"), "Programmed True LoadedOnAllNodes: 2 of 2 nodes");
-}
-
-#[test]
-fn a_silent_target_leaves_ready_alone_for_two_minutes() {
-    let before = draw(&well());
-    let silent = || {
-        let cause = trouble("TargetUnreachable", Cure::Retry);
-        let shipping = Shipping {
-            failing: 3,
-            example: Some(NodeFailure {
-                node: "a".into(),
-                reason: "TargetUnreachable".into(),
-                message: "http://p: connection refused".into(),
-            }),
-            ..Shipping::default()
-        };
-        Facts {
-            target: synced(Some(cause.clone()), Some(cause)),
-            reports: Reports { shipping, ..well().reports },
-            ..well()
-        }
-    };
-    let first = draw(&later(silent(), &before, 10));
-    assert_eq!(
-        line(&first, "Shipping"),
-        "Shipping False TargetUnreachable: events for stream tetrademo wait on 3 nodes: http://p: connection refused"
-    );
-    assert_eq!(summary(&first), ["Ready True AllReady", "Reconciling True Retrying"]);
-    assert_eq!(first.again_in.unwrap().as_secs(), 120);
-    let then = draw(&later(silent(), &first, 130));
-    assert_eq!(summary(&then), ["Ready False TargetUnreachable", "Reconciling True Retrying"]);
-    let mended = draw(&later(well(), &then, 140));
-    assert_eq!(summary(&mended), ["Ready True AllReady"]);
-}
-
-#[test]
-fn a_target_that_was_never_reached_is_not_ready_and_not_failed_at_first() {
-    let cause = trouble("TargetUnreachable", Cure::Retry);
-    let reports =
-        Reports { shipping: Shipping { idle: 3, ..Shipping::default() }, ..well().reports };
-    let silent = || Facts {
-        target: synced(Some(cause.clone()), Some(cause.clone())),
-        reports: reports.clone(),
-        ..well()
-    };
-    let first = draw(&silent());
-    assert_eq!(summary(&first), ["Ready Unknown Progressing", "Reconciling True Retrying"]);
-    let then = draw(&later(silent(), &first, 121));
-    assert_eq!(summary(&then), ["Ready False TargetUnreachable", "Reconciling True Retrying"]);
-}
-
-#[test]
-fn a_wrong_password_needs_a_user() {
-    let cause = trouble("Unauthorized", Cure::User);
-    let drawn = draw(&Facts { target: synced(Some(cause.clone()), Some(cause)), ..well() });
-    assert_eq!(summary(&drawn), ["Ready False Unauthorized", "Stalled True Unauthorized"]);
-    assert_eq!(line(&drawn, "Shipping"), "Shipping False Unauthorized: Unauthorized it is");
-}
-
-#[test]
-fn a_quiet_cluster_is_ready() {
-    let reports =
-        Reports { shipping: Shipping { idle: 3, ..Shipping::default() }, ..well().reports };
-    let drawn = draw(&Facts { reports, ..well() });
-    assert_eq!(
-        line(&drawn, "Ready"),
-        "Ready True AllReady: loaded on 3 of 3 nodes, no events yet, 1 alert in sync"
-    );
-    assert_eq!(
-        line(&drawn, "Shipping"),
-        "Shipping Unknown NoEventsYet: stream tetrademo is ready; no node has had an event yet"
-    );
-}
-
-#[test]
-fn dropped_events_are_counted() {
-    let shipping = Shipping { delivering: 3, dropped: 1200, ..Shipping::default() };
-    let drawn = draw(&Facts { reports: Reports { shipping, ..well().reports }, ..well() });
-    assert_eq!(
-        line(&drawn, "Shipping"),
-        "Shipping True Delivering: stream tetrademo; 1200 dropped"
-    );
-}
-
-#[test]
-fn a_refused_alert_is_named() {
-    let drawn =
-        draw(&Facts { target: synced(None, Some(trouble("AlertRejected", Cure::User))), ..well() });
-    assert_eq!(
-        line(&drawn, "AlertsSynced"),
-        "AlertsSynced False AlertRejected: \"wget\": AlertRejected it is"
-    );
-    assert_eq!(summary(&drawn), ["Ready False AlertRejected", "Stalled True AlertRejected"]);
-    assert_eq!(drawn.status.alert_counts.unwrap().summary.as_deref(), Some("0/1"));
-}
-
-#[test]
-fn a_column_that_comes_with_an_event_is_waited_for() {
-    let drawn =
-        draw(&Facts { target: synced(None, Some(trouble("ColumnMissing", Cure::Wait))), ..well() });
-    assert_eq!(
-        line(&drawn, "AlertsSynced"),
-        "AlertsSynced Unknown ColumnMissing: \"wget\": ColumnMissing it is"
-    );
-    assert_eq!(summary(&drawn), ["Ready Unknown Progressing", "Reconciling True Progressing"]);
-}
-
-#[test]
-fn without_a_target_events_stay_and_alerts_cannot_fire() {
-    let quiet = draw(&Facts { target: None, alerts: Vec::new(), ..well() });
-    assert_eq!(summary(&quiet), ["Ready True AllReady"]);
-    assert_eq!(
-        line(&quiet, "Shipping"),
-        "Shipping True NoTarget: no target: events stay in each node's event log"
-    );
-    let alerting = draw(&Facts { target: None, ..well() });
-    assert_eq!(summary(&alerting), ["Ready False NoTarget", "Stalled True NoTarget"]);
 }
 
 #[test]
@@ -497,35 +284,4 @@ fn another_policy_is_not_ready_because_the_old_one_was() {
     let policy_hash = Some("bb".to_owned());
     let now = draw(&Facts { policy_hash, reports, ..later(well(), &before, 10) });
     assert_eq!(summary(&now), ["Ready Unknown Progressing", "Reconciling True Progressing"]);
-}
-
-#[test]
-fn a_fresh_operator_does_not_forget_what_the_last_one_found() {
-    let unasked = || Some(Target { stream: "tetrademo".into(), sync: None });
-    let before = draw(&well());
-    let fresh = draw(&Facts { target: unasked(), ..later(well(), &before, 60) });
-    assert!(!differs(Some(&before.status), &fresh.status), "{:?}", told(&fresh));
-    let refused = trouble("Unauthorized", Cure::User);
-    let before = draw(&Facts { target: synced(Some(refused.clone()), Some(refused)), ..well() });
-    let fresh = draw(&Facts { target: unasked(), ..later(well(), &before, 60) });
-    assert!(!differs(Some(&before.status), &fresh.status), "{:?}", told(&fresh));
-}
-
-#[test]
-fn what_waits_for_a_secret_says_so() {
-    let message = "secret shop/a does not exist".to_owned();
-    let drawn = draw(&Facts {
-        references: Judgement::No { reason: "SecretNotFound", message },
-        target: Some(Target { stream: "tetrademo".into(), sync: None }),
-        reports: Reports {
-            shipping: Shipping { idle: 3, ..Shipping::default() },
-            ..well().reports
-        },
-        ..well()
-    });
-    assert_eq!(
-        line(&drawn, "AlertsSynced"),
-        "AlertsSynced Unknown Pending: 1 alert not sent: what ResolvedRefs misses comes first"
-    );
-    assert_eq!(drawn.status.alerts, None);
 }
