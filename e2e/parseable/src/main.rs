@@ -7,28 +7,27 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use parseable_standin::{Config, Credentials, Generation, Standin};
 
-/// A stand-in for a Parseable server, for tests: it answers as a real one was recorded to and keeps all in memory.
+/// A stand-in for a Parseable server, for tests: it answers as a real one was recorded to.
 ///
-/// Health, accounts, streams, ingest, queries, targets with the outbound policy, alerts (evaluated and
-/// delivered over plain HTTP), dashboards. It prints `listening on http://ADDRESS` when it is ready and ends
-/// on SIGINT. Beside the API:
+/// Health, accounts, streams, ingest, queries, targets with the outbound policy, alerts (evaluated
+/// and delivered over plain HTTP) and dashboards, all in memory. It prints
+/// `listening on http://ADDRESS` when it is ready and ends on SIGINT. Beside the API:
 ///
-///   GET    /standin/requests     what came in: connections, bytes, events, rows, requests by route
+///   GET    /standin/requests     connections, bytes, events, rows, requests by route
 ///   DELETE /standin/requests     counts from zero
-///   GET    /standin/state        streams, targets (secrets in clear), alerts, policy, dashboards as stored
+///   GET    /standin/state        what is stored, with the targets' secrets in clear
 ///   GET    /standin/deliveries   calls to targets
-///   POST   /standin/faults       {"ingests":3,"kind":"status","status":503,"text":"..."}, or for any request
-///                                {"pattern":"* /api/v1/alerts*","requests":3,...}; without "requests" all of
-///                                them; other kinds: reset, close, drop_mid_body, store_then_close, delay
-///                                (with "ms")
+///   POST   /standin/faults       {"ingests":3,"kind":"status","status":503,"text":"..."}
+///                                {"pattern":"* /api/v1/alerts*","requests":3,"kind":...}
+///                                without "requests" all of them; other kinds: reset, close,
+///                                drop_mid_body, store_then_close, delay (with "ms")
 ///   DELETE /standin/faults       everything works again
 ///   DELETE /standin/alerts/ID    the alert is gone, as if deleted in the console
-///   POST   /standin/restart      ends and starts again: alerts dead, policy lost; {"ms":5000} is how long it is
-///                                down
+///   POST   /standin/restart      ends and starts again: alerts dead, policy lost;
+///                                {"ms":5000} is how long it is down
 ///   POST   /standin/empty        the same with nothing left
-///   POST   /standin/unreachable  closes the port, for {"ms":5000} or until /standin/reachable is asked on the
-///                                control address
-///   POST   /standin/reachable    opens it
+///   POST   /standin/unreachable  closes the port, for {"ms":5000}, or until it is opened
+///   POST   /standin/reachable    opens it: to be asked on the control address
 ///   POST   /standin/password     {"password":"..."}: another one for the root user
 #[derive(Parser)]
 #[command(version, verbatim_doc_comment)]
