@@ -25,7 +25,7 @@ use super::status::{condition_list, date_time};
     plural = "securitywatchnodes",
     singular = "securitywatchnode",
     shortname = "swn",
-    category = "securitywatch",
+    category = "security-watch",
     no_spec,
     status = "SecurityWatchNodeStatus",
     derive = "PartialEq",

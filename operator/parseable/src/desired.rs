@@ -1,11 +1,11 @@
 //! What a watch wants of its Parseable server: values only, secrets already resolved.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use securitywatch_api::rule::{Expr, Template};
 use securitywatch_api::secret::{Secret, SecretUrl};
 use securitywatch_api::v1alpha1::Severity;
+use securitywatch_api::watch::Repeat;
 
 /// Whose something is. Everything that is made on a server carries it, so that two clusters and two watches
 /// can share a server without touching what belongs to the other.
@@ -61,15 +61,6 @@ pub struct DesiredTarget {
     /// Honoured by the old generation only; today's servers can repeat by whole minutes at best, so there the probe's own
     /// notifications do it.
     pub repeat: Option<Repeat>,
-}
-
-/// Calls after the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Repeat {
-    /// From one call to the next.
-    pub interval: Duration,
-    /// How many, without the first call.
-    pub times: u32,
 }
 
 /// Whom to call and how.

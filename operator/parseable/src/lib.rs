@@ -38,9 +38,7 @@ mod server;
 mod sync;
 mod wire;
 
-pub use desired::{
-    Desired, DesiredAlert, DesiredTarget, Destination, KnownAlert, Login, Owner, Repeat,
-};
+pub use desired::{Desired, DesiredAlert, DesiredTarget, Destination, KnownAlert, Login, Owner};
 pub use failure::{Failure, FailureClass};
 pub use guard::{GuardConfigError, GuardPolicy, TargetDenied, TargetGuard};
 pub use report::{AlertOutcome, Change, ChangeKind, Generation, Restart, Swept, SyncReport};

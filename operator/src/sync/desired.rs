@@ -59,9 +59,7 @@ fn desired_alert(alert: &Alert, book: &Book) -> Option<DesiredAlert> {
         Some(DesiredTarget {
             key: format!("{}/{index}", alert.name),
             destination: destination(&target.receiver, book)?,
-            repeat: target
-                .repeat
-                .map(|repeat| parseable::Repeat { interval: repeat.interval, times: repeat.times }),
+            repeat: target.repeat,
         })
     });
     Some(DesiredAlert {

@@ -14,6 +14,7 @@ use securitywatch_api::v1alpha1::SecurityWatch;
 use crate::control_plane::ControlPlane;
 use crate::install::install;
 use crate::parseable::{PASSWORD, Parseable, USER};
+use crate::scenarios::watches::find;
 use crate::wait::until;
 use crate::{Result, ensure};
 use node::Node;
@@ -201,9 +202,7 @@ impl Story {
         let api: kube::Api<SecurityWatch> = kube::Api::namespaced(self.client.clone(), NAMESPACE);
         until(&format!("{type_}={status}"), within, async || {
             let watch = api.get(NAME).await?;
-            let conditions = watch.status.as_ref().and_then(|status| status.conditions.as_ref());
-            let found = conditions.into_iter().flatten().find(|found| found.type_ == type_);
-            let found = found.ok_or_else(|| format!("no condition {type_} yet"))?;
+            let found = find(watch.status.as_ref(), type_)?;
             ensure!(
                 found.status == status && found.observed_generation == watch.metadata.generation,
                 "{} {}: {}",

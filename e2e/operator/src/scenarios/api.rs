@@ -106,7 +106,7 @@ fn mistakes(context: &Context) -> Vec<(Value, [&'static str; 2])> {
         ),
         (target("retention", "2w"), ["spec.target.parseable.retention", "for example 30d"]),
         (both, ["spec.tracingPolicy", "not both"]),
-        (unknown, ["kprobes[0].cal", "unknown field"]),
+        (unknown, ["kprobes[0].cal", "field not declared in schema"]),
         (with("/spec/alerts/0", receivers), ["spec.alerts[0].targets[0]", "exactly one of"]),
         (
             with("/spec/alerts/0", hasty),

@@ -132,7 +132,7 @@ async fn reference(context: &Context) -> Result {
     watch["spec"]["tracingPolicy"] = json!({"ref": {"kind": "TracingPolicy", "name": "egress"}});
     apply(context, &watch).await?;
     let handle = Handle::new(context, "reference", "egress");
-    let condition = handle.condition("ResolvedRefs", "False", "PolicyNotFound", SOON).await?;
+    let condition = handle.condition("ResolvedRefs", "False", "PolicyKindMissing", SOON).await?;
     ensure!(condition.message.contains("TracingPolicy"), "{}", condition.message);
     kubectl.run_with(&["apply", "-f", "-"], &tracing_policy_definition().to_string()).await?;
     let policy = |call: &str| {

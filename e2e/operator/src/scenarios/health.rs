@@ -50,7 +50,7 @@ async fn stages(context: &Context) -> Result {
     context.namespace("health").await?;
     let watch = apply(context, &full(context, "health", "egress", "health")).await?;
     let handle = Handle::new(context, "health", "egress");
-    handle.condition("Ready", "Unknown", "Progressing", SOON).await?;
+    handle.condition("Ready", "Unknown", "NodesUnreported", SOON).await?;
     expect(context, &handle, "rolling out", ("InProgress", "Progressing")).await?;
 
     let shipping = || Some(json!({"state": "Delivering"}));

@@ -188,13 +188,13 @@ async fn rest(context: &Context) -> Result {
     let handle = Handle::new(context, "rest", "egress");
     report_all(context, &watch, &LOADED).await?;
     handle.condition("AlertsSynced", "True", "Synced", SOON).await?;
-    // Until nothing has been written for two seconds: whatever was under way is over.
+    // A status is published every five seconds at most: whatever was under way is over after six without a write.
     let mut before = writes(context)?.len();
-    until("the operator comes to rest", SOON * 2, async || {
+    until("the operator comes to rest", SOON * 3, async || {
         let seen = before;
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(Duration::from_secs(6)).await;
         before = writes(context)?.len();
-        ensure!(before == seen, "{} writes in two seconds", before - seen);
+        ensure!(before == seen, "{} writes in six seconds", before - seen);
         Ok(())
     })
     .await?;

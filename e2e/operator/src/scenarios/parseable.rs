@@ -20,6 +20,9 @@ pub const SCENARIOS: &[Scenario] = scenarios![
     "no credential and no webhook URL shows in status, events, logs or objects" => secrecy,
 ];
 
+/// A server is asked every half minute whether it was restarted; then its watches are synced.
+const RESTART_SEEN: Duration = Duration::from_secs(100);
+
 /// Nudges the operator, as a person would: any change of an object is looked at.
 async fn nudge(handle: &Handle) -> Result {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos();
@@ -117,7 +120,7 @@ async fn restart(context: &Context) -> Result {
         context.parseable.call(reqwest::Method::POST, "/standin/restart", None).await?;
     ensure!(status < 300, "the stand-in's restart answered {status}");
     nudge(&handle).await?;
-    until("new alerts stand in for the dead ones", SOON * 2, async || {
+    until("new alerts stand in for the dead ones", RESTART_SEEN, async || {
         let now = ids(&alerts_of(context, &handle).await?);
         ensure!(now.len() == 2 && now.iter().all(|id| !before.contains(id)), "{before:?} {now:?}");
         Ok(())

@@ -51,7 +51,6 @@ async fn probe(context: &Context) -> Result {
     let may = [
         ("watch", "securitywatches.securitywatch.io", "", ""),
         ("list", "clustersecuritywatches.securitywatch.io", "", ""),
-        ("list", "tracingpolicies.cilium.io", "", ""),
         ("create", "securitywatchnodes.securitywatch.io", "", ""),
         ("patch", "securitywatchnodes.securitywatch.io/status", "", ""),
         ("list", "pods", "", ""),

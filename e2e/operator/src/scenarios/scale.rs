@@ -7,7 +7,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use securitywatch_api::v1alpha1::{SecurityWatch, SecurityWatchNode};
 use serde_json::json;
 
-use super::nodes::{LOADED, entry};
+use super::nodes::{Said, entry};
 use super::watches::{Handle, apply, bare, find};
 use crate::scenario::{Context, Scenario};
 use crate::wait::until;
@@ -56,7 +56,14 @@ async fn storm(context: &Context) -> Result {
 async fn join(context: &Context) -> Result {
     context.namespace("join").await?;
     let watch = apply(context, &bare("join", "egress")).await?;
-    let said = entry(&watch, &LOADED);
+    // Failures: what is loaded counts for as many nodes as run the probe, and there are three.
+    let failed = Said {
+        state: "Failed",
+        reason: Some("FunctionNotFound"),
+        message: Some("spec.tracingPolicy.spec.kprobes[0].call: no such function"),
+        shipping: None,
+    };
+    let said = entry(&watch, &failed);
     let reports: Api<SecurityWatchNode> = Api::all(context.client.clone());
     let started = Instant::now();
     stream::iter(0..REPORTS)
@@ -83,8 +90,8 @@ async fn join(context: &Context) -> Result {
     let handle = Handle::new(context, "join", "egress");
     until("all reports are counted", Duration::from_secs(30), async || {
         let nodes = handle.get().await?.status.and_then(|status| status.nodes);
-        let ready = nodes.as_ref().and_then(|nodes| nodes.ready);
-        ensure!(ready.is_some_and(|ready| ready as usize >= REPORTS), "{nodes:?}");
+        let failed = nodes.as_ref().and_then(|nodes| nodes.failed);
+        ensure!(failed == i32::try_from(REPORTS).ok(), "{nodes:?}");
         Ok(())
     })
     .await?;

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use securitywatch_api::rule::{Expr, v1::RuleDocument};
+use securitywatch_api::watch::Repeat;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::desired::{DesiredAlert, DesiredTarget, Destination, Owner, Repeat};
+use crate::desired::{DesiredAlert, DesiredTarget, Destination, Owner};
 use crate::failure::{Failure, FailureClass};
 use crate::identity;
 

@@ -168,15 +168,8 @@ impl Pass<'_> {
     ) -> Result<(), Failure> {
         let http = &self.server.http;
         let reply = http.call(Call::post("/alerts").json(json(body)).long()).await?;
+        let alert = self.accepted(&reply, index, body, "creation")?;
         let name = self.name(index);
-        if !reply.is_success() {
-            return Err(self.refused(&reply, name, body));
-        }
-        let alert: StoredAlert = http.expect(
-            &reply,
-            FailureClass::AlertRejected,
-            &format!("the creation of alert {name}"),
-        )?;
         if let Some(started) = self.facts.started {
             self.server.site.memory().births.insert(alert.id.clone(), started);
         }
@@ -191,6 +184,22 @@ impl Pass<'_> {
         self.changes.push(Change::new(kind, message));
         self.is_there(index, &alert);
         Ok(())
+    }
+
+    /// The alert as the server has it after its creation or change, or why it was refused.
+    fn accepted(
+        &self,
+        reply: &Reply,
+        index: usize,
+        body: &AlertBody,
+        what: &str,
+    ) -> Result<StoredAlert, Failure> {
+        let name = self.name(index);
+        if !reply.is_success() {
+            return Err(self.refused(reply, name, body));
+        }
+        let what = format!("the {what} of alert {name}");
+        self.server.http.expect(reply, FailureClass::AlertRejected, &what)
     }
 
     /// The new one first: should the second half not come to pass, the next pass finds two and knows which one lives.
@@ -214,15 +223,8 @@ impl Pass<'_> {
             // The sure sign of one from before a restart, where the time of the restart is not known.
             return self.replace(index, id, body).await;
         }
+        let alert = self.accepted(&reply, index, body, "change")?;
         let name = self.name(index);
-        if !reply.is_success() {
-            return Err(self.refused(&reply, name, body));
-        }
-        let alert: StoredAlert = http.expect(
-            &reply,
-            FailureClass::AlertRejected,
-            &format!("the change of alert {name}"),
-        )?;
         let change = match cause {
             Cause::Spec => Change::new(
                 ChangeKind::AlertUpdated,
