@@ -189,7 +189,8 @@ impl Server {
         sync::remove::sweep(&self.inner, cluster_id, live).await
     }
 
-    /// Two requests that tell whether the server was restarted or replaced since the last call. Worth asking every
+    /// Two requests that tell whether the server was restarted or replaced since the last call, or since the first
+    /// sync. Worth asking every
     /// half a minute: until a sync after a restart no alert of the server fires.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ pub const SCENARIOS: &[Scenario] = scenarios![
 ];
 
 /// A server is asked every half minute whether it was restarted; then its watches are synced.
-const RESTART_SEEN: Duration = Duration::from_secs(100);
+const RESTART_SEEN: Duration = Duration::from_secs(60);
 
 /// Nudges the operator, as a person would: any change of an object is looked at.
 async fn nudge(handle: &Handle) -> Result {

@@ -99,9 +99,11 @@ impl Site {
             memory.survived = None;
         }
         memory.deployment.clone_from(&facts.deployment);
+        // From the first sync on a restart can be told, not only from the first comparison on.
+        memory.compared.get_or_insert_with(|| (facts.deployment.clone(), facts.started));
     }
 
-    /// What happened since this was last asked.
+    /// What happened since this was last asked, or since the first sync.
     pub(crate) fn compare(&self, facts: &Facts) -> Restart {
         let now = (facts.deployment.clone(), facts.started);
         let before = self.memory().compared.replace(now.clone());
@@ -150,5 +152,14 @@ mod tests {
         ] {
             assert_eq!(site.compare(&facts), expected, "{facts:?}");
         }
+    }
+
+    #[test]
+    fn a_restart_between_the_first_sync_and_the_first_comparison_is_seen() {
+        let site = Site::default();
+        site.is_now(&facts("a", Some(1)));
+        assert_eq!(site.compare(&facts("a", Some(2))), Restart::Restarted);
+        site.is_now(&facts("a", Some(2)));
+        assert_eq!(site.compare(&facts("a", Some(2))), Restart::No);
     }
 }
