@@ -9,7 +9,7 @@ demo: ; @e2e/setup guests && $(RUN)/demo
 demo-cluster: ; @e2e/setup cluster && $(RUN)/demo-cluster
 cluster: ; @e2e/setup cluster && exec $$(e2e/cluster/build cluster)/cluster up --nodes $(or $(NODES),1)
 e2e: ; @e2e/setup cluster && $(RUN)/e2e-cluster $(ARGS)
-test: ; @e2e/setup guests && e2e/all-tests
+test: ; @e2e/setup cluster && e2e/all-tests
 # What an event costs, measured; an optimised build, with the machine to itself. ARGS='throughput latency', 'operator': parts of it
 bench: ; @e2e/setup cluster && cargo build --release --bins --package securitywatch-probe --package securitywatch-operator --package securitywatch-e2e --package securitywatch-operator-e2e && SECURITYWATCH_BUILT=1 e2e/all-figures $(ARGS)
 # CASES=path: a folder of recorded cases (default ../shared/golden/cases)

@@ -39,6 +39,8 @@ pub struct Context {
     pub rollout: Arc<Mutex<Option<Rollout>>>,
     /// Policy objects that watches refer to.
     pub policies: Arc<Policies>,
+    /// Whether nodes keep events in files.
+    pub event_log: bool,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Writes Events.

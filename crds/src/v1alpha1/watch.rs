@@ -58,7 +58,8 @@ pub struct SecurityWatchSpec {
     /// Which events leave the node, and what is hidden in them. Without it all events in scope leave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<EventFilters>,
-    /// Where the events go. Without it they stay in the node's event log, and alerts still fire.
+    /// Where the events go. Without it they stay in the node's event log, where the installation keeps one, and alerts
+    /// still fire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetSpec>,
     /// Rules over the events, and whom to call when one matches.

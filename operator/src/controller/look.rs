@@ -203,6 +203,7 @@ pub(super) fn facts<'a, K: WatchObject>(
         rollout: *lock(&context.rollout),
         reports,
         target,
+        event_log: context.event_log,
         alerts: checked
             .map(|checked| checked.alerts.iter().map(|alert| alert.name.clone()).collect())
             .unwrap_or_default(),

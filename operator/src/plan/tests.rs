@@ -27,6 +27,7 @@ fn well() -> Facts<'static> {
             ..Reports::default()
         },
         target: target(None),
+        event_log: false,
         alerts: Vec::new(),
         deletion: None,
     }

@@ -152,6 +152,7 @@ fn context(setup: &Setup<'_>) -> Arc<Context> {
         index: Arc::default(),
         rollout: Arc::new(Mutex::new(None)),
         policies: Arc::new(Policies::default()),
+        event_log: setup.probe.event_log.as_ref().is_some_and(|log| log.enabled),
         metrics: Arc::clone(&setup.metrics),
         announcer,
         permits: Semaphore::new(controller::CONCURRENT.into()),

@@ -28,6 +28,8 @@ pub struct Facts<'a> {
     pub reports: Reports,
     /// Where events go.
     pub target: Option<Target>,
+    /// Whether nodes keep events in files too.
+    pub event_log: bool,
     /// The names of the spec's alerts, in its order.
     pub alerts: Vec<String>,
     /// Present while the watch is being deleted and something outside must go first.

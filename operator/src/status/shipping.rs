@@ -9,7 +9,11 @@ use super::programmed::{nodes, too_many};
 
 pub(super) fn draft(facts: &Facts<'_>) -> Draft {
     let Some(target) = &facts.target else {
-        let message = "no target: events stay in each node's event log";
+        let message = if facts.event_log {
+            "no target: events stay in each node's event log"
+        } else {
+            "no target, and nodes keep no event log (chart value probe.eventLog.enabled): events are not kept"
+        };
         return Draft::fine(types::SHIPPING, shipping::NO_TARGET, message);
     };
     let ships = &facts.reports.shipping;

@@ -14,6 +14,8 @@ pub const SCENARIOS: &[Scenario] = scenarios![
     "a policy that no node can honour: Programmed says why" => no_node,
     "a missing Secret, then a missing key: ResolvedRefs names both" => secret,
     "a wrong password: Unauthorized, with the Secret to mend" => password,
+    "a stream name that Parseable refuses: Shipping says so" => stream_name,
+    "an alert's column that does not exist yet: waited for" => column,
     "a missing TracingPolicy, and its changes once it is there" => reference,
     "a server that does not answer: unreachable, and retried" => unreachable,
 ];
@@ -101,6 +103,41 @@ async fn password(context: &Context) -> Result {
         ensure!(condition.message.contains(word), "no {word} in: {}", condition.message);
     }
     context.account("password", "admin").await?;
+    handle.condition("AlertsSynced", "True", "Synced", MENDED).await?;
+    done(&handle).await
+}
+
+async fn stream_name(context: &Context) -> Result {
+    context.namespace("stream-name").await?;
+    // A word of SQL.
+    apply(context, &full(context, "stream-name", "egress", "select")).await?;
+    let handle = Handle::new(context, "stream-name", "egress");
+    let condition = handle.condition("Shipping", "False", "StreamRejected", SOON).await?;
+    for word in ["select", "SQL keyword", "400"] {
+        ensure!(condition.message.contains(word), "no {word} in: {}", condition.message);
+    }
+    handle.condition("Ready", "False", "StreamRejected", SOON).await?;
+    apply(context, &full(context, "stream-name", "egress", "selected")).await?;
+    handle.condition("AlertsSynced", "True", "Synced", SOON).await?;
+    handle.condition("Shipping", "Unknown", "NoEventsYet", SOON).await?;
+    done(&handle).await
+}
+
+async fn column(context: &Context) -> Result {
+    context.namespace("column").await?;
+    let mut watch = full(context, "column", "egress", "column");
+    watch["spec"]["alerts"][1]["rule"] = json!(r#"(verdict = "bad")"#);
+    apply(context, &watch).await?;
+    let handle = Handle::new(context, "column", "egress");
+    let condition = handle.condition("AlertsSynced", "Unknown", "ColumnMissing", SOON).await?;
+    for word in ["curl_command", "column verdict", "stream column"] {
+        ensure!(condition.message.contains(word), "no {word} in: {}", condition.message);
+    }
+    let event = json!([{"verdict": "good"}]);
+    let path = "/api/v1/logstream/column";
+    let (status, answer) =
+        context.parseable.call(reqwest::Method::POST, path, Some(&event)).await?;
+    ensure!(status == 200, "the event was answered {status} {answer}");
     handle.condition("AlertsSynced", "True", "Synced", MENDED).await?;
     done(&handle).await
 }

@@ -54,6 +54,7 @@ fn well() -> Facts<'static> {
             ..Reports::default()
         },
         target: synced(None, None),
+        event_log: false,
         alerts: vec!["wget".into()],
         deletion: None,
     }

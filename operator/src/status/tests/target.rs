@@ -113,6 +113,12 @@ fn without_a_target_events_stay_and_alerts_cannot_fire() {
     assert_eq!(summary(&quiet), ["Ready True AllReady"]);
     assert_eq!(
         line(&quiet, "Shipping"),
+        "Shipping True NoTarget: no target, and nodes keep no event log (chart value probe.eventLog.enabled): \
+         events are not kept"
+    );
+    let kept = draw(&Facts { target: None, alerts: Vec::new(), event_log: true, ..well() });
+    assert_eq!(
+        line(&kept, "Shipping"),
         "Shipping True NoTarget: no target: events stay in each node's event log"
     );
     let alerting = draw(&Facts { target: None, ..well() });
