@@ -56,6 +56,10 @@ impl Pass<'_> {
             let mut failure = http.refused(&reply, FailureClass::StreamRejected, &doing);
             // A server reports some mistakes in a stream's settings as its own.
             if failure.class == FailureClass::StreamRejected {
+                // Whatever answers at this URL must not write into a status: its reason is recognised, not repeated.
+                if reply.contains("SQL keyword") {
+                    failure.message.push_str(": an SQL keyword cannot name a stream");
+                }
                 failure.message.push_str("; choose another name in target.parseable.stream");
             }
             return Err(failure);
