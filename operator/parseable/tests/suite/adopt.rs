@@ -91,7 +91,8 @@ async fn a_name_that_the_server_refuses_is_told_so() {
     assert_eq!(
         failure.message,
         format!(
-            "{} answered 400 to the creation of stream select; choose another name in target.parseable.stream",
+            "{} answered 400 to the creation of stream select: an SQL keyword cannot name a stream; choose another name \
+             in target.parseable.stream",
             lab.url
         )
     );
