@@ -190,8 +190,7 @@ impl Server {
     }
 
     /// Two requests that tell whether the server was restarted or replaced since the last call, or since the first
-    /// sync. Worth asking every
-    /// half a minute: until a sync after a restart no alert of the server fires.
+    /// sync. Worth asking every half a minute: until a sync after a restart no alert of the server fires.
     ///
     /// # Errors
     /// The server does not answer, or refuses the account.
