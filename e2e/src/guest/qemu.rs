@@ -31,8 +31,8 @@ pub(super) fn run(guest: &Guest, overlay: &[u8]) -> Result<Outcome, GuestError> 
     let console = watch(Running(child), guest)?;
     let elapsed = started.elapsed();
 
-    if console.contains("Kernel panic") {
-        return Err(GuestError::Panicked { console: tail(&console) });
+    if let Some(panic) = console.find("Kernel panic") {
+        return Err(GuestError::Panicked { console: around(&console, panic) });
     }
     let mut files = read_result(&disk)?;
     let exit_code = files
@@ -157,6 +157,13 @@ fn tail(console: &str) -> String {
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 
+/// Lines before and after a byte of the console: a panic's call trace may be longer than any tail.
+fn around(console: &str, at: usize) -> String {
+    let (before, after) = console.split_at(at);
+    let after: Vec<&str> = after.lines().take(TAIL_LINES).collect();
+    tail(before) + &after.join("\n")
+}
+
 /// The regular files of the tar archive on the disk; a disk that was never written holds none.
 fn read_result(disk: &Path) -> Result<BTreeMap<String, Vec<u8>>, GuestError> {
     let mut files = BTreeMap::new();
@@ -183,6 +190,15 @@ mod tests {
         assert_eq!(tail(&console).lines().next(), Some("60"));
         assert_eq!(tail(&console).lines().last(), Some("99"));
         assert_eq!(tail("one\ntwo"), "one\ntwo");
+    }
+
+    #[test]
+    fn a_panic_is_shown_with_what_came_before_however_long_its_trace() {
+        let trace: String = (0..100).map(|line| format!("trace {line}\n")).collect();
+        let console = format!("{trace}oops\n[ 1.0] Kernel panic - why\n{trace}");
+        let shown = around(&console, console.find("Kernel panic").unwrap());
+        assert!(shown.contains("trace 99\noops\n[ 1.0] Kernel panic - why\ntrace 0\n"), "{shown}");
+        assert!(shown.lines().count() <= 2 * TAIL_LINES);
     }
 
     #[test]
