@@ -7,6 +7,7 @@ use securitywatch_api::watch::Parseable;
 
 use super::accounts;
 use super::state::{Entry, State};
+use crate::alert::Reported;
 use crate::output::{Scope, WatchOutput};
 use crate::ship::{Account, Credentials, Keeper, Target};
 
@@ -39,7 +40,14 @@ impl Accounts {
                 let running = entry.running.as_ref()?;
                 let target = running.target.as_ref().map(|target| self.target(entry, target));
                 let (name, scope) = (entry.wish.title.clone(), entry.wish.scope.clone());
-                Some((entry.number, WatchOutput { target, scope, ..WatchOutput::silent(name) }))
+                let reported = Reported {
+                    uid: entry.wish.uid.clone(),
+                    generation: running.generation,
+                    alerts: running.alerts.clone(),
+                };
+                let reported = (!reported.alerts.is_empty()).then_some(reported);
+                let silent = WatchOutput::silent(name);
+                Some((entry.number, WatchOutput { target, scope, reported, ..silent }))
             })
             .collect()
     }
@@ -92,7 +100,9 @@ pub fn is_same(a: &[(usize, WatchOutput)], b: &[(usize, WatchOutput)]) -> bool {
     let asked = |(number, output): &(usize, WatchOutput)| {
         (*number, output.scope.clone(), output.target.clone())
     };
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| asked(a) == asked(b))
+    let reported =
+        |a: &(usize, WatchOutput), b: &(usize, WatchOutput)| a.1.reported == b.1.reported;
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| asked(a) == asked(b) && reported(a, b))
 }
 
 /// What to look at while the watch with this number has no account to ship with.
