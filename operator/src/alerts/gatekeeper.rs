@@ -199,8 +199,10 @@ mod tests {
             Err(Refusal::Unauthenticated)
         );
         assert_eq!(changed(|s| s["audiences"] = Value::Null), Err(Refusal::Unauthenticated));
-        let other = "system:serviceaccount:other:probe";
-        assert_eq!(changed(|s| s["user"]["username"] = json!(other)), Err(Refusal::NotAProbe));
+        assert_eq!(
+            changed(|s| s["user"]["username"] = json!("system:serviceaccount:x:probe")),
+            Err(Refusal::NotAProbe)
+        );
         assert_eq!(changed(|s| s["user"]["extra"] = json!({})), Err(Refusal::NoNode));
         assert_eq!(
             changed(|s| s["user"]["extra"][NODE_CLAIM] = json!(["a", "b"])),

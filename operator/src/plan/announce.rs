@@ -166,7 +166,10 @@ fn of_alerts(turn: &Turn<'_>) -> Option<Announcement> {
         }
         (true, true) => return None,
         (true, false) if turn.is(Truth::True) => {
-            return Some(Announcement::normal("AlertDelivered", "calls of alerts arrive again"));
+            return Some(Announcement::normal(
+                "AlertDelivered",
+                "no call of an alert fails any more",
+            ));
         }
         _ => {}
     }

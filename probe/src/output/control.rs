@@ -102,8 +102,8 @@ impl OutputControl {
         self.spool_total = Some(bytes);
     }
 
-    /// Exchanges everything for what these watches ask for, by [`crate::event::Hook::watch`]. Their alerts are not
-    /// looked at. Returns when it is in effect, with the watches whose events cannot be shipped.
+    /// Exchanges everything for what these watches ask for, by [`crate::event::Hook::watch`]. Of their
+    /// alerts those are looked at whose hits are reported. Returns when it is in effect, with the watches whose events cannot be shipped.
     pub fn set(&mut self, watches: &[(usize, WatchOutput)]) -> Vec<(usize, OutputError)> {
         let (mut exchange, errors) = self.prepare(watches);
         exchange.alerts = Some(self.arm(watches));
