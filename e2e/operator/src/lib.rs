@@ -14,6 +14,7 @@ pub mod operator;
 pub mod parseable;
 pub mod scenario;
 pub mod scenarios;
+pub mod sink;
 pub mod tools;
 pub mod wait;
 

@@ -170,6 +170,33 @@ mod tests {
     }
 
     #[test]
+    fn alerts_go_with_the_generation_that_runs_and_a_change_of_them_is_one() {
+        let alerts = |message: &str, generation: i64| {
+            let watch = Watched {
+                uid: "u".into(),
+                namespace: Some("shop".into()),
+                name: "w".into(),
+                generation,
+                leaving: false,
+                spec: Ok(serde_json::from_value(json!({"alerts": [{
+                    "name": "a", "message": message, "rule": "process_exec_process_uid = 0",
+                    "targets": [{"slack": {"urlFrom": {"secretName": "s", "key": "k"}}}]
+                }]}))
+                .unwrap()),
+            };
+            let mut state = State::default();
+            state.set(vec![judge(&watch, &Objects::default())], Instant::now());
+            Accounts::new("/nowhere".into(), "system".into()).outputs(&state)
+        };
+        let before = alerts("one", 3);
+        let reported = before[0].1.reported.as_ref().unwrap();
+        assert_eq!((reported.uid.as_str(), reported.generation), ("u", 3));
+        assert_eq!(reported.alerts[0].name, "a");
+        assert!(is_same(&before, &alerts("one", 3)));
+        assert!(!is_same(&before, &alerts("two", 3)) && !is_same(&before, &alerts("one", 4)));
+    }
+
+    #[test]
     fn an_account_that_is_not_there_is_awaited_and_then_kept() {
         let dir = tempfile::tempdir().unwrap();
         let mut accounts = Accounts::new(dir.path().to_owned(), "system".into());
