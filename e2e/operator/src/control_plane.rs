@@ -1,5 +1,6 @@
 //! The control plane, run by `e2e/cluster`'s launcher for as long as this program lives.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -31,14 +32,33 @@ struct Info {
 }
 
 impl ControlPlane {
-    /// Starts one with this many fake nodes; `node-1` is the first.
+    /// Starts one with this many fake nodes; `fake-0` is the first.
     ///
     /// # Errors
     /// It is not built, or a component does not come up.
     pub async fn start(nodes: usize) -> Result<Self> {
+        Self::up(&["--fake-nodes".into(), nodes.to_string().into()]).await
+    }
+
+    /// Starts one with this many real nodes, on which these images are: name and program of each. `node-1` is the first.
+    ///
+    /// # Errors
+    /// As [`ControlPlane::start`], or a node does not become ready.
+    pub async fn start_with_nodes(nodes: usize, images: &[(&str, PathBuf)]) -> Result<Self> {
+        let mut options: Vec<OsString> = vec!["--nodes".into(), nodes.to_string().into()];
+        for (name, program) in images {
+            let mut image = OsString::from(format!("{name}="));
+            image.push(program);
+            options.extend(["--image".into(), image]);
+        }
+        Self::up(&options).await
+    }
+
+    async fn up(options: &[OsString]) -> Result<Self> {
         let launcher = tools::cluster_program("cluster")?;
         let mut process = Command::new(&launcher)
-            .args(["up", "--while-stdin", "--nodes", &nodes.to_string()])
+            .args(["up", "--while-stdin"])
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -90,6 +110,18 @@ impl ControlPlane {
             .status()
             .await?;
         if status.success() { Ok(()) } else { Err("the API server did not come back".into()) }
+    }
+
+    /// Presses a button of a real node's machine: `reset`, `stop`, `continue` or `shutdown`.
+    ///
+    /// # Errors
+    /// There is no such node or button.
+    pub async fn press(&self, node: &str, button: &str) -> Result {
+        let launcher = tools::cluster_program("cluster")?;
+        let mut command = Command::new(launcher);
+        command.args(["node", button, node, "--dir"]).arg(&self.info.dir);
+        let status = command.status().await?;
+        if status.success() { Ok(()) } else { Err(format!("{node} cannot be {button}").into()) }
     }
 
     /// Stops it and waits for the end.
