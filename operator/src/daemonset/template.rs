@@ -9,6 +9,8 @@ use super::{EventLog, ProbeConfig};
 const INGEST_FOLDER: &str = "/var/run/securitywatch/ingest";
 /// Where the event log is written, in the container and, unless the chart says otherwise, on the node.
 const EVENT_LOG_FOLDER: &str = "/var/log/securitywatch";
+/// What outlives the probe's process, and ends with its pod.
+const STATE_FOLDER: &str = "/var/lib/securitywatch";
 /// Where the probe answers whether it is well, unless the chart says otherwise.
 const HEALTH_PORT: u16 = 8081;
 
@@ -136,6 +138,7 @@ fn arguments(config: &ProbeConfig, health: u16) -> Vec<String> {
         "agent".to_owned(),
         format!("--ingest-credentials={INGEST_FOLDER}"),
         format!("--health-addr=0.0.0.0:{health}"),
+        format!("--state={STATE_FOLDER}"),
     ];
     if let Some(port) = config.metrics_port {
         arguments.push(format!("--metrics-addr=0.0.0.0:{port}"));
@@ -188,7 +191,10 @@ fn event_log(config: &ProbeConfig) -> Option<&EventLog> {
 }
 
 fn mounts(config: &ProbeConfig) -> Value {
-    let mut mounts = vec![json!({"name": "ingest", "mountPath": INGEST_FOLDER, "readOnly": true})];
+    let mut mounts = vec![
+        json!({"name": "ingest", "mountPath": INGEST_FOLDER, "readOnly": true}),
+        json!({"name": "state", "mountPath": STATE_FOLDER}),
+    ];
     if event_log(config).is_some() {
         mounts.push(json!({"name": "event-log", "mountPath": EVENT_LOG_FOLDER}));
     }
@@ -198,10 +204,13 @@ fn mounts(config: &ProbeConfig) -> Value {
 /// The ingest accounts and, where wanted, the event log's folder. Type information and the kernel's
 /// tables are in the `/sys` and `/proc` that every container has.
 fn volumes(config: &ProbeConfig) -> Value {
-    let mut volumes = vec![json!({
-        "name": "ingest",
-        "secret": {"secretName": INGEST_SECRET, "optional": true, "defaultMode": 0o400},
-    })];
+    let mut volumes = vec![
+        json!({
+            "name": "ingest",
+            "secret": {"secretName": INGEST_SECRET, "optional": true, "defaultMode": 0o400},
+        }),
+        json!({"name": "state", "emptyDir": {"sizeLimit": "1Mi"}}),
+    ];
     if let Some(log) = event_log(config) {
         let path = log.host_path.as_deref().unwrap_or(EVENT_LOG_FOLDER);
         volumes.push(json!({

@@ -57,10 +57,13 @@ fn the_least_privileges() {
     assert_eq!((&pod["hostPID"], &pod["hostNetwork"]), (&json!(true), &Value::Null));
     assert_eq!(
         pod["volumes"],
-        json!([{
-            "name": "ingest",
-            "secret": {"secretName": "securitywatch-ingest", "optional": true, "defaultMode": 256}
-        }])
+        json!([
+            {
+                "name": "ingest",
+                "secret": {"secretName": "securitywatch-ingest", "optional": true, "defaultMode": 256}
+            },
+            {"name": "state", "emptyDir": {"sizeLimit": "1Mi"}}
+        ])
     );
 }
 
@@ -103,13 +106,14 @@ fn the_charts_values_arrive() {
             "agent",
             "--ingest-credentials=/var/run/securitywatch/ingest",
             "--health-addr=0.0.0.0:9000",
+            "--state=/var/lib/securitywatch",
             "--metrics-addr=0.0.0.0:9464",
             "--cluster-name=prod",
             "--event-log=/var/log/securitywatch/events.json",
             "--event-log-max-size-mb=50"
         ])
     );
-    assert_eq!(pod["volumes"][1]["hostPath"]["path"], json!("/var/log/securitywatch"));
+    assert_eq!(pod["volumes"][2]["hostPath"]["path"], json!("/var/log/securitywatch"));
 }
 
 #[test]

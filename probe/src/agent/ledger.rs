@@ -10,13 +10,14 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The file's name in its folder.
 const NAME: &str = "ledger.json";
 /// The length of a record, padded: a shorter one leaves nothing of a longer one behind.
 const RECORD_BYTES: usize = 512;
+const SIGN_OF_LIFE: SignedDuration = SignedDuration::from_secs(1);
 
 /// The open file.
 #[derive(Debug)]
@@ -80,11 +81,15 @@ impl Ledger {
         Ok((ledger, past))
     }
 
-    /// Notes how many events wait. To be called as often as a loss of that is to be known.
+    /// Notes how many events wait; where nothing has changed, once a second, as a sign of life. To be called as often as
+    /// a loss is to be known.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn note(&mut self, waiting: u64, now: Timestamp) -> io::Result<()> {
+        if waiting == self.record.waiting && now.duration_since(self.record.alive) < SIGN_OF_LIFE {
+            return Ok(());
+        }
         (self.record.waiting, self.record.alive) = (waiting, now);
         self.write()
     }
@@ -94,8 +99,8 @@ impl Ledger {
     /// # Errors
     /// The file cannot be written.
     pub fn end(mut self, waiting: u64, now: Timestamp) -> io::Result<()> {
-        self.record.ended = true;
-        self.note(waiting, now)
+        (self.record.ended, self.record.waiting, self.record.alive) = (true, waiting, now);
+        self.write()
     }
 
     fn write(&self) -> io::Result<()> {

@@ -21,6 +21,10 @@ pub struct AgentArgs {
     #[arg(long, value_name = "DIR")]
     pub ingest_credentials: PathBuf,
 
+    /// A folder of this pod that outlives the probe's process: what was lost with a killed one is told by the next
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
     /// The cluster's name in shipped events
     #[arg(long, value_name = "NAME")]
     pub cluster_name: Option<String>,

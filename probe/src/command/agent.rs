@@ -1,17 +1,19 @@
 //! `agent`: the probe of one node of a cluster.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::check::preference;
 use super::sensing::Sensing;
 use crate::agent::health::{self, Health, HealthError};
+use crate::agent::ledger::{Ledger, Past};
 use crate::agent::write::{Wanted, Writer};
 use crate::alert::NotifySettings;
 use crate::capabilities::{Capabilities, Support};
@@ -20,7 +22,7 @@ use crate::cli::{AgentArgs, node_name};
 use crate::event_log::EventLogError;
 use crate::local_output::{LocalOutput, Shown};
 use crate::metrics::{self, Metrics, ServeError};
-use crate::output::{OutputConfig, OutputControl, OutputError, Outputs, origin};
+use crate::output::{OutputConfig, OutputControl, OutputError, Outputs, Waiting, origin};
 use crate::ship::ShipSettings;
 use round::Round;
 
@@ -30,6 +32,9 @@ mod round;
 const SPOOL_BYTES: usize = 64 << 20;
 /// Accounts, shipping and losses are looked at this often.
 const LOOK: Duration = Duration::from_secs(2);
+/// What a killed probe took with it is known to this.
+const NOTE: Duration = Duration::from_millis(100);
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Policies that failed are tried again this often.
 const RETRY: Duration = Duration::from_secs(300);
 /// How long a stop waits for the last report.
@@ -119,7 +124,12 @@ pub fn agent(args: AgentArgs) -> Result<String, AgentError> {
     let (report, wanted) = watch::channel(Wanted::default());
     let writer = Writer::new(&client, name);
     let writing = runtime.spawn(writer.run(wanted, args.report_jitter));
+    let ledger = open_ledger(args.state.as_deref());
     let mut round = Round::new(&args, capabilities, own_namespace, &kernel, metrics);
+    let (ledger, past) = ledger.map_or((None, None), |(ledger, past)| (Some(ledger), past));
+    round.tell_of(past);
+    let (stop, stopped) = oneshot::channel();
+    let keeping = ledger.map(|ledger| runtime.spawn(keep(ledger, control.waiting(), stopped)));
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         round.watch(client);
@@ -130,6 +140,11 @@ pub fn agent(args: AgentArgs) -> Result<String, AgentError> {
         Kernel::Seen(sensing) => sensing.stop(),
         Kernel::Blind(_) => String::new(),
     };
+    drop(stop);
+    if let Some(keeping) = keeping {
+        // It writes a page, and nothing else.
+        let _ = runtime.block_on(keeping);
+    }
     // Nothing is watched any more, and the report must not say that it is.
     let _ = report.send(Wanted { status: Some(round.stopped(&control)), last: true });
     let written = runtime.block_on(async { tokio::time::timeout(LAST_REPORT, writing).await });
@@ -140,6 +155,45 @@ pub fn agent(args: AgentArgs) -> Result<String, AgentError> {
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(summary)
+}
+
+/// The ledger, and what it tells of the probe before. Without it the probe works, and a loss may go uncounted.
+fn open_ledger(folder: Option<&Path>) -> Option<(Ledger, Option<Past>)> {
+    let folder = folder?;
+    let boot = std::fs::read_to_string(BOOT_ID).unwrap_or_default();
+    match Ledger::open(folder, boot.trim(), Timestamp::now()) {
+        Ok(opened) => {
+            if let Some(past) = &opened.1 {
+                tracing::warn!(until = %past.until, how = ?past.end, lost = past.lost, "A probe was here before");
+            }
+            Some(opened)
+        }
+        Err(error) => {
+            let folder = folder.display();
+            tracing::warn!("{folder}: {error}; what a killed probe loses will not be counted");
+            None
+        }
+    }
+}
+
+/// Notes what waits until the other end of `stop` is dropped.
+async fn keep(mut ledger: Ledger, waiting: Waiting, mut stop: oneshot::Receiver<()>) {
+    let mut tick = tokio::time::interval(NOTE);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failed = false;
+    loop {
+        let noted = tokio::select! {
+            _ = tick.tick() => ledger.note(waiting.events(), Timestamp::now()),
+            _ = &mut stop => break,
+        };
+        if let (Err(error), false) = (&noted, failed) {
+            tracing::warn!("{error}; what a killed probe loses is not counted");
+        }
+        failed = noted.is_err();
+    }
+    if let Err(error) = ledger.end(waiting.events(), Timestamp::now()) {
+        tracing::warn!("{error}; the next probe will take this one for killed");
+    }
 }
 
 /// Looks at the objects, the accounts and the state of things until a signal.

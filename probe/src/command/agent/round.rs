@@ -13,6 +13,7 @@ use securitywatch_api::v1alpha1::{
 use super::Kernel;
 use crate::agent::Reason;
 use crate::agent::judge::judge;
+use crate::agent::ledger::Past;
 use crate::agent::outputs::{Accounts, awaited, is_same};
 use crate::agent::report::{self, Facts, Sight};
 use crate::agent::shipping::{self, Shipping};
@@ -43,6 +44,8 @@ pub(super) struct Round {
     capabilities: Capabilities,
     sight: Sight,
     metrics: Arc<Metrics>,
+    /// The probe before this one, and when this one began.
+    past: Option<(Past, Timestamp)>,
 }
 
 impl Round {
@@ -74,7 +77,13 @@ impl Round {
             capabilities,
             sight,
             metrics,
+            past: None,
         }
+    }
+
+    /// From now on the report tells of the probe before this one.
+    pub(super) fn tell_of(&mut self, past: Option<Past>) {
+        self.past = past.map(|past| (past, Timestamp::now()));
     }
 
     /// Starts to follow the cluster's watches.
@@ -233,7 +242,9 @@ impl Round {
             .collect();
         self.shipping.keep(|number| self.state.entries().any(|entry| entry.number == number));
         let lost = self.losses();
-        report::status(Facts { capabilities: &self.capabilities, sight, policies, lost }, now)
+        let past = self.past.as_ref().map(|(past, since)| (past, *since));
+        let facts = Facts { capabilities: &self.capabilities, sight, policies, lost, past };
+        report::status(facts, now)
     }
 
     fn losses(&self) -> Vec<(&'static str, u64)> {
