@@ -194,7 +194,7 @@ fn long_texts_are_cut_between_characters() {
 fn what_a_killed_probe_missed_is_told_by_the_next_one() {
     let capabilities = capabilities();
     let second = |second| Timestamp::from_second(second).unwrap();
-    let past = Past { until: second(1_795_312_441), end: End::Killed, lost: 41 };
+    let past = Past { until: second(1_795_312_441), end: End::Killed, lost: 40 };
     let facts = Facts {
         capabilities: &capabilities,
         sight: Sight::Watching,
@@ -212,5 +212,5 @@ fn what_a_killed_probe_missed_is_told_by_the_next_one() {
         ready.message
     );
     let lost: Vec<_> = status.lost.unwrap().into_iter().map(|l| (l.cause, l.events)).collect();
-    assert_eq!(lost, [("probe_ended".to_owned(), 41)]);
+    assert_eq!(lost, [("probe_ended".to_owned(), 40)]);
 }
