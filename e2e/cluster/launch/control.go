@@ -19,6 +19,7 @@ import (
 //
 //	GET  /info                                  -> Info as JSON
 //	POST /restart-apiserver?kill=true&down=5s   -> 200 when it is ready again
+//	POST /node?name=node-1&action=reset         -> 200; the actions are those of node.Do
 //	POST /stop                                  -> 202
 func (c *cluster) serveControl() (io.Closer, error) {
 	listener, err := listenIn(c.layout.root)
@@ -36,6 +37,7 @@ func (c *cluster) serveControl() (io.Closer, error) {
 		}
 	})
 	mux.HandleFunc("POST /restart-apiserver", c.handleRestart)
+	mux.HandleFunc("POST /node", c.handleNode)
 	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusAccepted)
 		c.stop()
@@ -93,6 +95,11 @@ func dialIn(directory string) (net.Conn, error) {
 func RestartAPIServer(ctx context.Context, directory string, kill bool, down time.Duration) error {
 	query := url.Values{"kill": {strconv.FormatBool(kill)}, "down": {down.String()}}
 	return post(ctx, directory, "/restart-apiserver?"+query.Encode())
+}
+
+// NodeAction presses a button of a real node.
+func NodeAction(ctx context.Context, directory, name, action string) error {
+	return post(ctx, directory, "/node?"+url.Values{"name": {name}, "action": {action}}.Encode())
 }
 
 // Stop asks the cluster of a directory to end.

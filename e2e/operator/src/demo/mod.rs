@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use securitywatch_api::v1alpha1::SecurityWatch;
 
-use crate::control_plane::ControlPlane;
+use crate::control_plane::{ControlPlane, Nodes};
 use crate::install::install;
 use crate::parseable::{PASSWORD, Parseable, USER};
 use crate::scenarios::watches::find;
@@ -64,7 +64,7 @@ impl Story {
     async fn start() -> Result<Self> {
         let started = Instant::now();
         say("A control plane: etcd, API server, controller manager, scheduler");
-        let cluster = ControlPlane::start(1).await?;
+        let cluster = ControlPlane::start(Nodes::Fake(1)).await?;
         println!("{}", cluster.kubectl.run(&["version"]).await?.trim());
         // A short minute: its alerts are evaluated every few seconds instead.
         let parseable = Parseable::start(&[]).await?;

@@ -5,8 +5,3 @@ pub mod place;
 pub mod pods;
 pub mod scenarios;
 pub mod webhook;
-
-/// What nodes call this machine's loopback.
-pub const HOST: &str = "10.0.2.2";
-/// The image that every node has, with a shell, curl, wget, cat and nsenter.
-pub const TOOLS: &str = "securitywatch.local/tools:1";

@@ -7,9 +7,9 @@ use securitywatch_api::v1alpha1::{SecurityWatchNode, Watch};
 use securitywatch_e2e::built;
 use serde_json::{Value, json};
 
+use super::pods;
 use super::webhook::Webhook;
-use super::{HOST, pods};
-use crate::control_plane::ControlPlane;
+use crate::control_plane::{ControlPlane, HOST, Nodes};
 use crate::install::{NAMESPACE, install};
 use crate::parseable::{PASSWORD, Parseable, USER};
 use crate::scenario::Ground;
@@ -18,20 +18,11 @@ use crate::tools::Kubectl;
 use crate::wait::until;
 use crate::{Result, ensure};
 
-const OPERATOR_IMAGE: &str = "securitywatch.local/operator:test";
-const PROBE_IMAGE: &str = "securitywatch.local/probe:test";
+/// The chart's own names of its images, so that it is installed as it stands.
+const OPERATOR_IMAGE: &str = "docker.io/library/securitywatch-operator:0.1.0";
+const PROBE_IMAGE: &str = "docker.io/library/securitywatch-probe:0.1.0";
 
-/// The chart's values: the images that the nodes have, and nothing that a user would not set.
-const VALUES: &[&str] = &[
-    "clusterName=e2e",
-    "operator.image.registry=securitywatch.local",
-    "operator.image.repository=operator",
-    "operator.image.tag=test",
-    "probe.image.registry=securitywatch.local",
-    "probe.image.repository=probe",
-    "probe.image.tag=test",
-    "targets.manageOutboundPolicy=true",
-];
+const VALUES: &[&str] = &["clusterName=e2e", "targets.manageOutboundPolicy=true"];
 
 /// From a change to what it causes on an emulated node.
 pub const PATIENCE: Duration = Duration::from_secs(180);
@@ -58,11 +49,10 @@ impl Place {
         };
         let parseable = Parseable::start(&[]).await?;
         let webhook = Webhook::start().await?;
-        let images = [
-            (OPERATOR_IMAGE, built::program("securitywatch-operator")?),
-            (PROBE_IMAGE, built::program("securitywatch-probe")?),
-        ];
-        let cluster = ControlPlane::start_with_nodes(nodes, &images).await?;
+        let programs =
+            [built::program("securitywatch-operator")?, built::program("securitywatch-probe")?];
+        let images = [(OPERATOR_IMAGE, &*programs[0]), (PROBE_IMAGE, &*programs[1])];
+        let cluster = ControlPlane::start(Nodes::Real { count: nodes, images: &images }).await?;
         told("the cluster is up");
         let client = cluster.client().await?;
         let place = Self { cluster, parseable, webhook, client };
@@ -86,24 +76,8 @@ impl Place {
     /// `parseable.parseable.svc`, as the samples name it: a Service in front of the stand-in on this machine.
     async fn publish_parseable(&self) -> Result {
         let port: u16 = self.parseable.url.rsplit(':').next().unwrap_or_default().parse()?;
-        let namespace =
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "parseable"}});
-        let service = json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": "parseable", "namespace": "parseable"},
-            "spec": {"ports": [{"name": "http", "port": 80, "targetPort": port}]}
-        });
-        let slice = json!({
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-            "metadata": {
-                "name": "parseable-host", "namespace": "parseable",
-                "labels": {"kubernetes.io/service-name": "parseable"}
-            },
-            "addressType": "IPv4",
-            "ports": [{"name": "http", "port": port}],
-            "endpoints": [{"addresses": [HOST], "conditions": {"ready": true}}]
-        });
-        pods::create(self.kubectl(), &[namespace, service, slice]).await
+        self.kubectl().run(&["create", "namespace", "parseable"]).await?;
+        self.cluster.publish("parseable", "parseable", port).await
     }
 
     /// The Secrets that the samples name.

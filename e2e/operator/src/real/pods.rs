@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::TOOLS;
+use crate::control_plane::TOOLS_IMAGE;
 use crate::tools::Kubectl;
 use crate::wait::until;
 use crate::{Result, ensure};
@@ -22,7 +22,7 @@ pub fn idle(namespace: &str, name: &str) -> Value {
             // Nothing to wait for when it is deleted.
             "terminationGracePeriodSeconds": 0,
             "containers": [{
-                "name": "shell", "image": TOOLS, "imagePullPolicy": "Never",
+                "name": "shell", "image": TOOLS_IMAGE, "imagePullPolicy": "Never",
                 "command": ["/bin/sleep", "86400"]
             }]
         }

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use serde_json::Value;
 
-use super::HOST;
+use crate::control_plane::HOST;
 use crate::wait::until;
 use crate::{Result, ensure};
 

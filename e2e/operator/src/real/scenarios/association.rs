@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::walkthroughs::ELSEWHERE;
-use crate::real::TOOLS;
+use crate::control_plane::TOOLS_IMAGE;
 use crate::real::place::Place;
 use crate::real::pods;
 use crate::scenario::Scenario;
@@ -61,7 +61,7 @@ async fn short_lives(place: &Place) -> Result {
 fn brief(name: &str) -> Value {
     let container = |number: usize| {
         json!({
-            "name": format!("c{number}"), "image": TOOLS, "imagePullPolicy": "Never",
+            "name": format!("c{number}"), "image": TOOLS_IMAGE, "imagePullPolicy": "Never",
             "command": ["/bin/sleep", SECONDS]
         })
     };

@@ -5,6 +5,7 @@ use securitywatch_api::v1alpha1::{ClusterSecurityWatch, SecurityWatch};
 use serde_json::Value;
 
 use super::walkthroughs::POD;
+use crate::control_plane::Button;
 use crate::install::NAMESPACE;
 use crate::real::place::{PATIENCE, Place};
 use crate::real::pods;
@@ -133,7 +134,7 @@ async fn operator_moves(place: &Place) -> Result {
 }
 
 async fn node_reset(place: &Place) -> Result {
-    place.cluster.press(NODE, "reset").await?;
+    place.cluster.press(NODE, Button::Reset).await?;
     place.probes_are_gone_and_back(1).await?;
     let (message, lost) = until("the report says what was missed", PATIENCE, async || {
         let (message, lost) = told(place).await?;
