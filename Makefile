@@ -6,7 +6,7 @@ RUN := cargo build --workspace --bins && SECURITYWATCH_BUILT=1 $${CARGO_TARGET_D
 
 demo: ; @e2e/setup guests && $(RUN)/demo
 # The operator on a real control plane: a story, a cluster for kubectl and helm (NODES=2: guests that run pods), and the tests
-demo-cluster: ; @e2e/setup cluster && $(RUN)/demo-cluster
+demo-cluster: ; @e2e/setup node && $(RUN)/demo-cluster
 cluster: ; @e2e/setup node && cargo build --workspace --bins && programs=$${CARGO_TARGET_DIR:-target}/debug/securitywatch && \
   exec $$(e2e/cluster/build cluster)/cluster up --nodes $(or $(NODES),1) --image docker.io/library/securitywatch-operator:0.1.0=$$programs-operator \
   --image docker.io/library/securitywatch-probe:0.1.0=$$programs-probe $(ARGS)

@@ -1,6 +1,7 @@
 //! `make e2e-node`: the product as a whole on a real node.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Parser;
 use securitywatch_operator_e2e::Result;
@@ -32,7 +33,12 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> Result<usize> {
-    let place = Place::start(1).await?;
+    let started = Instant::now();
+    let told = |text: &str| {
+        let line = text.lines().next().unwrap_or_default();
+        eprintln!("e2e-node: {line} ({:.0} s)", started.elapsed().as_secs_f64());
+    };
+    let place = Place::start(1, told).await?;
     let (passed, failed) = scenario::run(&place, scenarios::ALL, &arguments.filter).await;
     if failed > 0 {
         place.tell_logs().await;

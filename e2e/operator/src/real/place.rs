@@ -1,6 +1,6 @@
 //! A cluster with real nodes, the chart installed from images of this checkout, and what it talks to.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kube::Api;
 use securitywatch_api::v1alpha1::{SecurityWatchNode, Watch};
@@ -38,15 +38,11 @@ pub struct Place {
 }
 
 impl Place {
-    /// Starts everything, telling what it does.
+    /// Starts everything; `told` hears what has come up.
     ///
     /// # Errors
     /// A part does not start.
-    pub async fn start(nodes: usize) -> Result<Self> {
-        let started = Instant::now();
-        let told = |text: &str| {
-            eprintln!("e2e-node: {text} ({:.0} s)", started.elapsed().as_secs_f64());
-        };
+    pub async fn start(nodes: usize, told: impl Fn(&str)) -> Result<Self> {
         let parseable = Parseable::start(&[]).await?;
         let webhook = Webhook::start().await?;
         let programs =
@@ -60,7 +56,8 @@ impl Place {
         for namespace in ["default", NAMESPACE] {
             place.secrets(namespace).await?;
         }
-        install(&place.cluster, VALUES).await?;
+        let notes = install(&place.cluster, VALUES).await?;
+        told(&format!("helm install securitywatch charts/securitywatch: {}", notes.trim()));
         place.operator_is_ready().await?;
         told("the operator's pod is ready");
         place.probes_are_ready(nodes).await?;
