@@ -35,7 +35,7 @@ pub struct StreamCause {
     pub cause: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
 pub struct AlertLabel {
     pub watch: String,
     pub alert: String,

@@ -15,6 +15,7 @@ pub mod parseable;
 pub mod real;
 pub mod scenario;
 pub mod scenarios;
+pub mod sink;
 pub mod tools;
 pub mod wait;
 

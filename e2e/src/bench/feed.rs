@@ -66,6 +66,7 @@ pub fn feed(
         ship: ShipSettings::default(),
         notify: NotifySettings::default(),
         on_alert: None,
+        operator: None,
     };
     let mut outputs = Outputs::start(config, None, runtime.handle(), &Arc::new(Metrics::new()))
         .map_err(probe("outputs"))?;

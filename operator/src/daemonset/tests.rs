@@ -62,7 +62,7 @@ fn the_least_privileges() {
                 "name": "ingest",
                 "secret": {"secretName": "securitywatch-ingest", "optional": true, "defaultMode": 256}
             },
-            {"name": "state", "emptyDir": {"sizeLimit": "1Mi"}}
+            {"name": "state", "emptyDir": {"sizeLimit": "32Mi"}}
         ])
     );
 }
@@ -114,6 +114,34 @@ fn the_charts_values_arrive() {
         ])
     );
     assert_eq!(pod["volumes"][2]["hostPath"]["path"], json!("/var/log/securitywatch"));
+}
+
+#[test]
+fn hits_are_reported_with_a_token_of_their_own() {
+    let url = "https://securitywatch-operator.ns.svc:9443";
+    let pod = pod(json!({"operatorUrl": url}));
+    let arguments = pod["containers"][0]["args"].as_array().unwrap();
+    for argument in [
+        "--operator-url=https://securitywatch-operator.ns.svc:9443",
+        "--operator-token=/var/run/securitywatch/operator/token",
+        "--operator-ca=/var/run/securitywatch/ingest/alerts.crt",
+        "--state=/var/lib/securitywatch",
+    ] {
+        assert!(arguments.contains(&json!(argument)), "{argument}");
+    }
+    assert_eq!(
+        pod["volumes"][2],
+        json!({"name": "operator-token", "projected": {"defaultMode": 256, "sources": [{"serviceAccountToken":
+            {"path": "token", "audience": "securitywatch-operator", "expirationSeconds": 3600}}]}})
+    );
+    assert_eq!(pod["volumes"][1]["emptyDir"], json!({"sizeLimit": "32Mi"}));
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+    assert_eq!(mounts.len(), 3);
+    assert_eq!(
+        config(json!({"operatorUrl": url})).operator_host().as_deref(),
+        Some("securitywatch-operator.ns.svc")
+    );
+    assert_eq!(config(json!({"operatorUrl": "http://x"})).operator_host(), None);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use securitywatch_api::field::{FieldError, FieldPath};
 use securitywatch_api::policy::Policy;
 use securitywatch_api::v1alpha1::conditions::reasons::{accepted, node_policy, resolved_refs};
 use securitywatch_api::v1alpha1::{PolicyKind, PolicyRef};
-use securitywatch_api::watch::{CheckedWatch, Parseable, check_watch};
+use securitywatch_api::watch::{Alert, CheckedWatch, Parseable, check_watch};
 
 use super::Reason;
 use super::store::{Known, Objects, Watched};
@@ -50,6 +50,8 @@ pub struct Task {
     /// The object that holds the policy, for example `TracingPolicy/egress`, where that is not the watch itself.
     pub named: Option<String>,
     pub target: Option<Parseable>,
+    /// Each of which can be judged.
+    pub alerts: Vec<Alert>,
 }
 
 /// Judges one watch.
@@ -96,7 +98,10 @@ fn verdict(watch: &Watched, objects: &Objects) -> (Verdict, Option<String>) {
     if checked.suspended {
         return (Verdict::Suspended, hash);
     }
-    let CheckedWatch { policy, parseable: target, .. } = checked;
+    if let Some(reason) = unjudgeable(&checked.alerts) {
+        return (Verdict::Refused(reason), hash);
+    }
+    let CheckedWatch { policy, parseable: target, alerts, .. } = checked;
     let (policy, named) = match named {
         Some((policy, title)) => (Some(policy), Some(title)),
         None => (policy, None),
@@ -104,7 +109,13 @@ fn verdict(watch: &Watched, objects: &Objects) -> (Verdict, Option<String>) {
     if let Some(reason) = policy.as_ref().and_then(|policy| unscoped_action(watch, policy)) {
         return (Verdict::Refused(reason), hash);
     }
-    (Verdict::Run(Box::new(Task { policy, named, target })), hash)
+    (Verdict::Run(Box::new(Task { policy, named, target, alerts })), hash)
+}
+
+/// Why an alert would be silent for ever.
+fn unjudgeable(alerts: &[Alert]) -> Option<Reason> {
+    let error = alerts.iter().find_map(|alert| crate::alert::judge(alert).err())?;
+    Some(Reason::new(accepted::INVALID_POLICY, error.to_string()))
 }
 
 /// A policy that a watch names.

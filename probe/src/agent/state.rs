@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use securitywatch_api::policy::Policy;
 use securitywatch_api::v1alpha1::NodePolicyState;
 use securitywatch_api::v1alpha1::conditions::reasons::{accepted, node_policy, programmed, ready};
-use securitywatch_api::watch::Parseable;
+use securitywatch_api::watch::{Alert, Parseable};
 
 use super::Reason;
-use super::judge::{Verdict, Wish};
+use super::judge::{Task, Verdict, Wish};
 use crate::output::Scope;
 use crate::policy::{ApplyError, HookReport};
 
@@ -62,11 +62,13 @@ pub struct Running {
     /// Its hooks as attached.
     hooks: Vec<HookReport>,
     pub target: Option<Parseable>,
+    pub alerts: Vec<Alert>,
 }
 
 impl Running {
-    const fn without_policy(generation: i64, target: Option<Parseable>) -> Self {
-        Self { generation, policy: None, hooks: Vec::new(), target }
+    fn without_policy(generation: i64, task: &Task) -> Self {
+        let (target, alerts) = (task.target.clone(), task.alerts.clone());
+        Self { generation, policy: None, hooks: Vec::new(), target, alerts }
     }
 }
 
@@ -119,13 +121,13 @@ impl State {
     pub fn loaded(&mut self, uid: &str, outcome: Result<Vec<HookReport>, Reason>) -> bool {
         let Some(entry) = self.entries.get_mut(uid) else { return false };
         let Verdict::Run(task) = &entry.wish.verdict else { return false };
-        let (generation, target) = (entry.wish.generation, task.target.clone());
+        let only_exec_and_exit = Running::without_policy(entry.wish.generation, task);
         if let Ok(hooks) = &outcome {
             let (policy, hooks) = (task.policy.clone(), hooks.clone());
-            entry.running = Some(Running { generation, policy, hooks, target });
+            entry.running = Some(Running { policy, hooks, ..only_exec_and_exit });
         } else if !entry.has_policy() {
-            // Exec and exit need no hook.
-            entry.running = Some(Running::without_policy(generation, target));
+            // They need no hook.
+            entry.running = Some(only_exec_and_exit);
         }
         entry.again = false;
         let outcome = Some(outcome);
@@ -184,17 +186,17 @@ impl Entry {
             Verdict::Suspended | Verdict::Gone(_) if !self.has_policy() => self.running = None,
             Verdict::Run(task) => {
                 let generation = self.wish.generation;
-                let target = task.target.clone();
                 let only_exec_and_exit = matches!(self.tried, Some(Err(_))) && !self.has_policy();
                 match &mut self.running {
                     Some(running) if running.policy == task.policy => {
                         // Nothing new, or back to what still runs.
                         self.tried = Some(Ok(running.hooks.clone()));
                         running.generation = generation;
-                        running.target = target;
+                        running.target = task.target.clone();
+                        running.alerts = task.alerts.clone();
                     }
                     _ if only_exec_and_exit => {
-                        self.running = Some(Running::without_policy(generation, target));
+                        self.running = Some(Running::without_policy(generation, task));
                     }
                     _ => {}
                 }
@@ -208,8 +210,7 @@ impl Entry {
     fn run_without_policy(&mut self) {
         let Verdict::Run(task) = &self.wish.verdict else { return };
         if task.policy.is_none() && !self.has_policy() {
-            let (generation, target) = (self.wish.generation, task.target.clone());
-            self.running = Some(Running::without_policy(generation, target));
+            self.running = Some(Running::without_policy(self.wish.generation, task));
             self.tried = Some(Ok(Vec::new()));
         }
     }

@@ -24,7 +24,7 @@ fn wish(uid: &str, generation: i64, verdict: Verdict) -> Wish {
 }
 
 fn run(policy: Option<Policy>, target: Option<Parseable>) -> Verdict {
-    Verdict::Run(Box::new(Task { policy, named: None, target }))
+    Verdict::Run(Box::new(Task { policy, named: None, target, alerts: Vec::new() }))
 }
 
 fn refused() -> Verdict {

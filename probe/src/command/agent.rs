@@ -15,7 +15,7 @@ use super::sensing::Sensing;
 use crate::agent::health::{self, Health, HealthError};
 use crate::agent::ledger::{Ledger, Past};
 use crate::agent::write::{Wanted, Writer};
-use crate::alert::NotifySettings;
+use crate::alert::{NotifySettings, OperatorSettings};
 use crate::capabilities::{Capabilities, Support};
 use crate::check::node::{Node, NodeError};
 use crate::cli::{AgentArgs, node_name};
@@ -23,7 +23,7 @@ use crate::event_log::EventLogError;
 use crate::local_output::{LocalOutput, Shown};
 use crate::metrics::{self, Metrics, ServeError};
 use crate::output::{OutputConfig, OutputControl, OutputError, Outputs, Waiting, origin};
-use crate::ship::ShipSettings;
+use crate::ship::{Backoff, ShipSettings};
 use round::Round;
 
 mod round;
@@ -37,6 +37,9 @@ const NOTE: Duration = Duration::from_millis(100);
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Policies that failed are tried again this often.
 const RETRY: Duration = Duration::from_secs(300);
+/// Several replicas stand behind the operator's Service, and those that wait for their turn refuse at once.
+const REPORT_BACKOFF: Backoff =
+    Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
 /// How long a stop waits for the last report.
 const LAST_REPORT: Duration = Duration::from_secs(5);
 /// A connection to the API server that is silent for longer is taken for dead: its watches say something each minute.
@@ -117,9 +120,6 @@ pub fn agent(args: AgentArgs) -> Result<String, AgentError> {
     let (outputs, mut control) = start_outputs(&args, &name, &runtime, &metrics)?;
     control.share_spool(SPOOL_BYTES);
     let (client, own_namespace) = runtime.block_on(connect())?;
-    tracing::info!(
-        "Alerts of watches are evaluated by Parseable in this version: this node fires none itself"
-    );
     let mut kernel = sense(&args, &name, &capabilities, outputs, &metrics);
     let (report, wanted) = watch::channel(Wanted::default());
     let writer = Writer::new(&client, name);
@@ -288,6 +288,23 @@ async fn connect() -> Result<(kube::Client, String), AgentError> {
     Ok((client, namespace))
 }
 
+/// Where hits are reported.
+fn operator(args: &AgentArgs, node: &str) -> Option<OperatorSettings> {
+    let (Some(url), Some(token)) = (&args.operator_url, &args.operator_token) else {
+        tracing::warn!("No --operator-url: alerts do not fire from this node");
+        return None;
+    };
+    tracing::info!(%url, "Hits of alerts are reported to the operator");
+    Some(OperatorSettings {
+        url: url.clone(),
+        token: token.clone(),
+        certificate: args.operator_ca.clone(),
+        node: node.to_owned(),
+        folder: args.state.clone(),
+        backoff: REPORT_BACKOFF,
+    })
+}
+
 fn start_outputs(
     args: &AgentArgs,
     name: &str,
@@ -302,6 +319,7 @@ fn start_outputs(
         ship: ShipSettings::default(),
         notify: NotifySettings::default(),
         on_alert: None,
+        operator: operator(args, name),
     };
     Ok(Outputs::start_exchangeable(config, Some(local), runtime.handle(), metrics)?)
 }

@@ -147,6 +147,7 @@ fn start_outputs(
         ship: ShipSettings::default(),
         notify: NotifySettings::default(),
         on_alert: None,
+        operator: None,
     };
     Ok(Outputs::start(config, Some(local), runtime.handle(), metrics)?)
 }

@@ -3,6 +3,7 @@
 use super::OutputError;
 use super::streams::{Group, Running, assign, group, is_one_place};
 use super::watch::{Scope, WatchOutput};
+use crate::alert::ArmedWatch;
 use crate::encode::flatten::Origin;
 use crate::metrics::Metrics;
 use crate::ship::{
@@ -58,6 +59,8 @@ pub(super) struct Exchange {
     pub streams: Vec<Placed>,
     /// By watch number.
     pub by_watch: Vec<Option<Route>>,
+    /// Those whose hits are reported; `None` leaves all alerts as they are.
+    pub alerts: Option<Vec<ArmedWatch>>,
     /// Dropped once it is in effect.
     pub done: Option<SyncSender<()>>,
 }
@@ -136,10 +139,11 @@ impl OutputControl {
         self.waiting.clone()
     }
 
-    /// Exchanges everything for what these watches ask for, by [`crate::event::Hook::watch`]. Their alerts are not
-    /// looked at. Returns when it is in effect, with the watches whose events cannot be shipped.
+    /// Exchanges everything for what these watches ask for, by [`crate::event::Hook::watch`]. Of their
+    /// alerts those are looked at whose hits are reported. Returns when it is in effect, with the watches whose events cannot be shipped.
     pub fn set(&mut self, watches: &[(usize, WatchOutput)]) -> Vec<(usize, OutputError)> {
         let (mut exchange, errors) = self.prepare(watches);
+        exchange.alerts = Some(self.arm(watches));
         let (done, in_effect) = sync_channel(1);
         exchange.done = Some(done);
         // Either fails only when the sensor's thread has ended, and then nothing flows any more.
@@ -147,6 +151,20 @@ impl OutputControl {
             let _ = in_effect.recv_timeout(EXCHANGE_PATIENCE);
         }
         errors
+    }
+
+    fn arm(&self, watches: &[(usize, WatchOutput)]) -> Vec<ArmedWatch> {
+        let arm = |(number, watch): &(usize, WatchOutput)| {
+            let (reported, scope) = (watch.reported.as_ref()?, watch.scope.clone());
+            let armed = ArmedWatch::reported(*number, &watch.name, scope, reported, &self.metrics);
+            // Every rule was compiled when the watch was judged.
+            armed
+                .inspect_err(
+                    |error| tracing::error!(watch = watch.name, %error, "Alerts cannot be judged"),
+                )
+                .ok()
+        };
+        watches.iter().filter_map(arm).collect()
     }
 
     /// How shipping of a watch stands; `None` where it has no target.
@@ -197,7 +215,10 @@ impl OutputControl {
         }
         self.divide_spool();
         self.waiting.set(self.streams.iter().map(|stream| stream.view.clone()));
-        (Exchange { streams: placed, by_watch: self.routes(watches), done: None }, errors)
+        (
+            Exchange { streams: placed, by_watch: self.routes(watches), alerts: None, done: None },
+            errors,
+        )
     }
 
     fn start(&mut self, group: &Group) -> Result<(Stream, Shipper), TargetError> {

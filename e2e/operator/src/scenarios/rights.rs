@@ -70,6 +70,8 @@ async fn probe(context: &Context) -> Result {
         ("delete", "securitywatchnodes.securitywatch.io", "", ""),
         ("patch", "daemonsets.apps", "", NAMESPACE),
         ("create", "serviceaccounts/token", "", NAMESPACE),
+        ("create", "tokenreviews.authentication.k8s.io", "", ""),
+        ("get", "secrets", "securitywatch-alerts", NAMESPACE),
     ];
     check(context, "probe", true, &may).await?;
     check(context, "probe", false, &may_not).await
@@ -84,6 +86,8 @@ async fn operator(context: &Context) -> Result {
         ("create", "daemonsets.apps", "", NAMESPACE),
         ("patch", "daemonsets.apps", "securitywatch-probe", NAMESPACE),
         ("patch", "secrets", "securitywatch-ingest", NAMESPACE),
+        ("patch", "secrets", "securitywatch-alerts", NAMESPACE),
+        ("create", "tokenreviews.authentication.k8s.io", "", ""),
         ("create", "events.events.k8s.io", "", ""),
         ("patch", "events.events.k8s.io", "", ""),
     ];

@@ -20,6 +20,7 @@ use crate::agent::shipping::{self, Shipping};
 use crate::agent::state::{State, Step, refusal};
 use crate::agent::store::Objects;
 use crate::agent::watch::{Cluster, PolicyFollowers, follow_watches};
+use crate::alert::HIT_LOSSES;
 use crate::capabilities::Capabilities;
 use crate::cli::AgentArgs;
 use crate::metrics::{CauseLabel, Metrics};
@@ -248,7 +249,8 @@ impl Round {
     }
 
     fn losses(&self) -> Vec<(&'static str, u64)> {
-        let causes = Loss::ALL.iter().map(|loss| loss.as_str()).chain(["undecodable"]);
+        let causes = Loss::ALL.iter().map(|loss| loss.as_str());
+        let causes = causes.chain(["undecodable"]).chain(HIT_LOSSES);
         causes
             .map(|cause| {
                 let counter = self.metrics.lost.get(&CauseLabel { cause });
