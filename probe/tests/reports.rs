@@ -207,7 +207,8 @@ async fn a_flood_is_told_with_its_number_and_nothing_of_it_is_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_that_is_away_for_a_while_misses_nothing() {
     let told = Told::default();
-    let server = Server::start(|_: &Request| Reply::status(503, "not yet")).await;
+    let not_yet = |_: &Request| Reply::Status(503, &[("connection", "close")], String::new());
+    let server = Server::start(not_yet).await;
     let addr = server.addr;
     let mut node = Node::start(addr, None).set(vec![(0, wget(Scope::Everything))]);
     node.exec("shop", "web-0");

@@ -82,9 +82,10 @@ Examples:
 What it does:
   It follows SecurityWatch and ClusterSecurityWatch, and the cilium.io TracingPolicy objects that
   these name. A changed policy is exchanged without a gap. While the API server is away, what is
-  loaded stays loaded. The operator creates the streams; this node only sends to them. Rules of
-  alerts are judged here; the operator is told of each hit and calls the receivers. An event of a SecurityWatch leaves this node only if it is known to
-  come from a pod of the watch's namespace.
+  loaded stays loaded. The operator creates the streams in Parseable; this node only sends to
+  them. Rules of alerts are judged here; the operator is told of each hit and calls the
+  receivers. An event of a SecurityWatch leaves this node only if it is known to come from a pod
+  of the watch's namespace.
 
 What it reports:
   SecurityWatchNode/NAME: the kernel, each watch with its state and reason, shipping, losses. It
