@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"securitywatch.io/e2e/cluster/node"
 )
 
 // Names of the processes; those of real components are also subcommands of the program.
@@ -19,18 +21,18 @@ const (
 // ports of the parts that listen, all on loopback.
 type ports struct {
 	etcd, etcdPeer, apiServer, controllerManager, scheduler int
-	// For real nodes: the name service, the API server's way to kubelets, and the kubelet of each node.
-	dns, tunnel int
-	kubelets    []int
+	// For real nodes: the name service, and the kubelet of each node.
+	dns      int
+	kubelets []int
 }
 
 func choosePorts(nodes int) (ports, error) {
-	const fixed = 7
+	const fixed = 6
 	p, err := freePorts(fixed + nodes)
 	if err != nil {
 		return ports{}, err
 	}
-	return ports{p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[fixed:]}, nil
+	return ports{p[0], p[1], p[2], p[3], p[4], p[5], p[fixed:]}, nil
 }
 
 func address(port int) string { return fmt.Sprintf("https://%s:%d", loopback, port) }
@@ -85,17 +87,15 @@ func etcdArguments(l layout, p ports) []string {
 	})
 }
 
-// egressSelector sends what goes into the cluster through node.Tunnel.
-func egressSelector(p ports) []byte {
-	return fmt.Appendf(nil, `apiVersion: apiserver.k8s.io/v1beta1
+// egressSelector sends what goes into the cluster through node.Tunnel; its socket is in the API server's directory.
+const egressSelector = `apiVersion: apiserver.k8s.io/v1beta1
 kind: EgressSelectorConfiguration
 egressSelections:
 - name: cluster
   connection:
     proxyProtocol: HTTPConnect
-    transport: {tcp: {url: "http://%s:%d"}}
-`, loopback, p.tunnel)
-}
+    transport: {uds: {udsName: ` + node.TunnelSocket + `}}
+`
 
 func apiServerArguments(l layout, p ports, realNodes bool) []string {
 	pki := l.pki()

@@ -22,7 +22,7 @@ import (
 //	POST /node?name=node-1&action=reset         -> 200; the actions are those of node.Do
 //	POST /stop                                  -> 202
 func (c *cluster) serveControl() (io.Closer, error) {
-	listener, err := listenIn(c.layout.root)
+	listener, err := listenIn(c.layout.root, controlSocket)
 	if err != nil {
 		return nil, err
 	}
@@ -73,15 +73,15 @@ func (c *cluster) handleRestart(w http.ResponseWriter, r *http.Request) {
 }
 
 // listenIn and dialIn go by the name in the current directory, for a socket's full path may be too long.
-func listenIn(directory string) (net.Listener, error) {
+func listenIn(directory, name string) (net.Listener, error) {
 	if err := os.Chdir(directory); err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("unix", controlSocket)
+	listener, err := net.Listen("unix", name)
 	if err != nil {
 		return nil, err
 	}
-	return listener, os.Chmod(controlSocket, 0o600)
+	return listener, os.Chmod(name, 0o600)
 }
 
 func dialIn(directory string) (net.Conn, error) {

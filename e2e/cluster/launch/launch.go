@@ -190,7 +190,10 @@ func (c *cluster) startAPIServer(ctx context.Context) error {
 }
 
 func (c *cluster) start(name string, arguments []string) (*process, error) {
-	return c.startCommand(name, exec.Command(c.options.Program, append([]string{name}, arguments...)...))
+	command := exec.Command(c.options.Program, append([]string{name}, arguments...)...)
+	// Where their sockets are, by short names.
+	command.Dir = c.layout.root
+	return c.startCommand(name, command)
 }
 
 // startCommand starts any program as a part of the cluster: its end is the end of the cluster.

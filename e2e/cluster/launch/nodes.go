@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -69,7 +68,7 @@ func (c *cluster) prepareNodes(authority *pki.Authority) error {
 	for i, port := range c.ports.kubelets {
 		c.nodes.list = append(c.nodes.list, node.Node{Number: i + 1, KubeletHostPort: port})
 	}
-	if err := os.WriteFile(c.layout.egressSelector(), egressSelector(c.ports), 0o600); err != nil {
+	if err := os.WriteFile(c.layout.egressSelector(), []byte(egressSelector), 0o600); err != nil {
 		return err
 	}
 	for _, n := range c.nodes.list {
@@ -81,7 +80,7 @@ func (c *cluster) prepareNodes(authority *pki.Authority) error {
 			return err
 		}
 	}
-	tunnel, err := net.Listen("tcp", fmt.Sprintf("%s:%d", loopback, c.ports.tunnel))
+	tunnel, err := listenIn(c.layout.root, node.TunnelSocket)
 	if err != nil {
 		return err
 	}
@@ -128,7 +127,7 @@ func (c *cluster) startNodes(ctx context.Context) error {
 	if err := node.WriteShared(ctx, c.layout.root, c.options.Program, c.options.Images); err != nil {
 		return err
 	}
-	lan, err := node.ListenLAN(c.layout.root)
+	lan, err := listenIn(c.layout.root, node.LANSocket)
 	if err != nil {
 		return err
 	}

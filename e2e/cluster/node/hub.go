@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
 )
 
@@ -17,15 +16,6 @@ const mostFrameBytes = 128 << 10
 type Hub struct {
 	mutex sync.Mutex
 	ports map[net.Conn]struct{}
-}
-
-// ListenLAN opens the socket that the emulators of a cluster's directory connect to. It changes the current directory:
-// the path of a socket may be too long.
-func ListenLAN(directory string) (net.Listener, error) {
-	if err := os.Chdir(directory); err != nil {
-		return nil, err
-	}
-	return net.Listen("unix", lanSocket)
 }
 
 // Serve takes connections until the listener is closed.

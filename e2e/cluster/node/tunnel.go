@@ -33,7 +33,7 @@ func (t *Tunnel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this proxy knows CONNECT only", http.StatusMethodNotAllowed)
 		return
 	}
-	target := r.Host
+	target := r.URL.Host
 	if known, found := t.forwarded[target]; found {
 		target = known
 	}
