@@ -8,7 +8,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use crate::event::{Process, WallTime};
+use crate::event::{Association, Process, WallTime, joined_arguments};
 use crate::sensor::procfs::Found;
 use crate::sensor::record::{Exec, Fork, ImageKey, exec_flag};
 
@@ -84,7 +84,7 @@ impl ProcessCache {
     }
 
     /// A process that /proc shows. Parents come first, so a parent that is missing is unknown.
-    pub fn insert_found(&mut self, found: &Found) {
+    pub fn insert_found(&mut self, found: &Found, association: Option<Arc<Association>>) {
         let key = ImageKey { tgid: found.pid, exec_time: found.start_time };
         if self.current.contains_key(&found.pid) {
             return;
@@ -92,7 +92,7 @@ impl ProcessCache {
         let parent =
             self.get(ImageKey { tgid: found.parent, exec_time: 0 }).map(|i| Arc::clone(&i.process));
         let in_init_tree =
-            found.is_namespace_init || parent.as_ref().is_some_and(|p| p.in_init_tree);
+            found.namespace_pid == 1 || parent.as_ref().is_some_and(|p| p.in_init_tree);
         let root = found.cwd == b"/";
         let mut flags = String::from(if root { "procFS rootcwd" } else { "procFS" });
         if in_init_tree {
@@ -115,13 +115,20 @@ impl ProcessCache {
             start_time: self.wall(found.start_time),
             in_init_tree,
             docker: container_id(&found.cgroup),
+            namespace_pid: found.namespace_pid,
+            association,
             ..Process::default()
         };
         self.insert(key, Arc::new(process), parent);
     }
 
-    /// A new image.
-    pub fn exec(&mut self, key: ImageKey, exec: &Exec<'_>) -> &Image {
+    /// A new image, in the cgroup of `association`.
+    pub fn exec(
+        &mut self,
+        key: ImageKey,
+        exec: &Exec<'_>,
+        association: Option<Arc<Association>>,
+    ) -> &Image {
         let parent = self.get(exec.parent).map(|i| Arc::clone(&i.process));
         let process = Process {
             exec_id: self.exec_id(key),
@@ -136,6 +143,8 @@ impl ProcessCache {
             start_time: self.wall(key.exec_time),
             in_init_tree: exec.flags & exec_flag::IN_INIT_TREE != 0,
             docker: container_id(exec.cgroup),
+            namespace_pid: exec.namespace_pid,
+            association,
             ..Process::default()
         };
         if let Some(old) = self.current.get(&key.tgid).copied() {
@@ -152,6 +161,7 @@ impl ProcessCache {
         process.exec_id = self.exec_id(key);
         process.parent_exec_id = self.parent_id(parent.as_deref(), fork.parent);
         process.pid = key.tgid;
+        process.namespace_pid = fork.namespace_pid;
         process.start_time = self.wall(key.exec_time);
         process.in_init_tree = fork.flags & exec_flag::IN_INIT_TREE != 0;
         process.flags =
@@ -256,25 +266,10 @@ fn binary(filename: &[u8], cwd: &[u8]) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// `argv[1..]` joined as Tetragon joins them: an argument with a space is quoted, and if it is the first,
-/// the text begins with a space. Trailing empty arguments are lost there, and here.
+/// `argv[1..]` in one string. Trailing empty arguments are lost in Tetragon, and here.
 fn arguments(argv: &[u8]) -> String {
     let end = argv.iter().rposition(|b| *b != 0).map_or(0, |n| n + 1);
-    let mut out = String::new();
-    for (n, argument) in argv[..end].split(|b| *b == 0).skip(1).enumerate() {
-        let argument = String::from_utf8_lossy(argument);
-        if argument.contains(' ') {
-            out.push_str(" \"");
-            out.push_str(&argument);
-            out.push('"');
-        } else {
-            if n > 0 {
-                out.push(' ');
-            }
-            out.push_str(&argument);
-        }
-    }
-    out
+    joined_arguments(argv[..end].split(|b| *b == 0).skip(1).map(String::from_utf8_lossy))
 }
 
 /// In Tetragon's order.
@@ -349,7 +344,7 @@ mod tests {
         let parent = ImageKey { tgid: 1, exec_time: 1 };
         for time in 2..2 * MAX_ENDED as u64 {
             let key = ImageKey { tgid: 2, exec_time: time };
-            cache.fork(key, &Fork { parent, flags: 0 });
+            cache.fork(key, &Fork { parent, flags: 0, namespace_pid: 0 });
             cache.exit(key, time);
         }
         assert_eq!((cache.len(), cache.current.len()), (MAX_ENDED, 0));
