@@ -5,6 +5,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use crate::cgroups::CgroupFacts;
+
 /// Nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct WallTime(pub i64);
@@ -78,6 +80,8 @@ pub struct Process {
     pub docker: String,
     /// 0 is not shown. Tetragon shows 1 on the exit of a fork that never called exec.
     pub refcnt: u32,
+    /// Its cgroup, where that is a pod's.
+    pub cgroup: Option<Arc<CgroupFacts>>,
     /// The pod, once associated (cluster mode).
     pub pod: Option<Arc<Pod>>,
     /// The part of the JSON object that is the same in all events, rendered at first use.
