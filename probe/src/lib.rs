@@ -8,6 +8,7 @@ pub mod agent;
 pub mod alert;
 pub mod bpf;
 pub mod capabilities;
+pub mod cgroups;
 pub mod check;
 pub mod cli;
 pub mod command;

@@ -10,7 +10,7 @@ use crate::bpf::generic_fentry::GenericFentrySkelBuilder;
 use crate::bpf::generic_kprobe::GenericKprobeSkelBuilder;
 use crate::bpf::process::ProcessSkelBuilder;
 use crate::planner::Backend;
-use crate::policy::config::HookConfig;
+use crate::policy::config::{HookConfig, HookScope};
 
 /// Sizes the node decides.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +69,9 @@ pub struct SharedMaps {
     pub losses: MapHandle,
     pub control: MapHandle,
     pub gates: MapHandle,
+    pub cgroups: MapHandle,
+    pub pods: MapHandle,
+    pub containers: MapHandle,
     sequences: MapHandle,
     path_walks: MapHandle,
     /// From the first policy hook on.
@@ -121,6 +124,9 @@ pub fn load_lifecycle(sizes: Sizes) -> Result<(Lifecycle, SharedMaps), LoadError
         losses: handle(&skel.maps.losses)?,
         control: handle(&skel.maps.control)?,
         gates: handle(&skel.maps.gates)?,
+        cgroups: handle(&skel.maps.cgroups)?,
+        pods: handle(&skel.maps.pods)?,
+        containers: handle(&skel.maps.containers)?,
         sequences: handle(&skel.maps.sequences)?,
         path_walks: handle(&skel.maps.path_walks)?,
         slots: None,
@@ -149,6 +155,8 @@ pub struct Identity {
     pub generation: u32,
     /// Our own thread group.
     pub self_tgid: u32,
+    /// Whose calls it sees.
+    pub scope: HookScope,
 }
 
 /// Loads one hook and attaches it to `function`. It stays silent until its gate is turned.
@@ -168,6 +176,7 @@ pub fn load_hook(
     rodata.gate = id.gate;
     rodata.generation = id.generation;
     rodata.self_tgid = id.self_tgid;
+    (rodata.scope, rodata.scope_bit) = id.scope.constants();
     match backend {
         Backend::Kprobe | Backend::KprobeKretprobe => {
             load_kprobe(maps, *rodata, config, backend, function)
@@ -189,6 +198,9 @@ macro_rules! prepare_maps {
             (&mut open.losses, Some(&$maps.losses)),
             (&mut open.control, Some(&$maps.control)),
             (&mut open.gates, Some(&$maps.gates)),
+            (&mut open.cgroups, Some(&$maps.cgroups)),
+            (&mut open.pods, Some(&$maps.pods)),
+            (&mut open.containers, Some(&$maps.containers)),
             (&mut open.sequences, Some(&$maps.sequences)),
             (&mut open.path_walks, Some(&$maps.path_walks)),
             (&mut open.slots, $maps.slots.as_ref()),

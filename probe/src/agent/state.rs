@@ -344,9 +344,10 @@ pub fn refusal(error: &ApplyError, named: Option<&str>) -> Reason {
             refusals.first().map_or(programmed::LOAD_FAILED, |refusal| refusal.reason)
         }
         ApplyError::TooMany => accepted::LIMIT_EXCEEDED,
-        ApplyError::Load { .. } | ApplyError::Kernel(_) | ApplyError::Gate(_) => {
-            programmed::LOAD_FAILED
-        }
+        ApplyError::Load { .. }
+        | ApplyError::Kernel(_)
+        | ApplyError::Scope(_)
+        | ApplyError::Gate(_) => programmed::LOAD_FAILED,
     };
     let message = match named {
         Some(named) => format!("{named}: {error}"),

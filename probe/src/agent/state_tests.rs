@@ -3,9 +3,10 @@
 use super::*;
 use crate::agent::judge::Task;
 use crate::output::Scope;
+use securitywatch_api::policy::Scope as PolicyScope;
 
 fn policy(function: &str) -> Policy {
-    Policy { name: function.into(), hooks: Vec::new() }
+    Policy { name: function.into(), scope: PolicyScope::default(), hooks: Vec::new() }
 }
 
 fn target(stream: &str) -> Option<Parseable> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* Process lifecycle: fork, exec and exit by BTF tracepoints, which every kernel from 5.10 on accepts. */
-#include "maps.h"
+#include "cgroups.h"
 #include "path.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -170,9 +170,10 @@ static __always_inline u32 read_args(struct exec_scratch *s, struct task_struct 
 	return len;
 }
 
-static __always_inline u32 read_cgroup(struct exec_scratch *s, struct task_struct *task, u32 at)
+static __always_inline u32 read_cgroup(struct exec_scratch *s, u32 at)
 {
-	const char *name = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, name);
+	struct cgroup *cgroup = current_cgroup();
+	const char *name = BPF_CORE_READ(cgroup, kn, name);
 	long n;
 
 	if (at > 2 * MAX_PATH + MAX_ARGV)
@@ -197,7 +198,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	s->rec.h.exec_time = s->rec.h.time;
 	s->rec.uid = BPF_CORE_READ(task, cred, euid.val);
 	s->rec.auid = bpf_core_field_exists(task->loginuid) ? BPF_CORE_READ(task, loginuid.val) : ~0u;
-	s->rec.cgroup_id = bpf_get_current_cgroup_id();
+	s->rec.cgroup_id = current_cgroup_id();
 
 	old = bpf_map_lookup_elem(&processes, &tgid);
 	if (old && !(old->flags & PROCESS_CLONE)) {
@@ -232,7 +233,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	s->rec.filename_len = at = read_filename(s, bprm);
 	at += s->rec.cwd_len = read_cwd(s, task, at);
 	at += s->rec.args_len = read_args(s, task, at);
-	at += s->rec.cgroup_len = read_cgroup(s, task, at);
+	at += s->rec.cgroup_len = read_cgroup(s, at);
 	if (at > sizeof(s->data))
 		at = sizeof(s->data);
 	send_lifecycle(&s->rec.h, sizeof(s->rec) + at);

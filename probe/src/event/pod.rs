@@ -106,9 +106,9 @@ pub enum Grade {
 #[derive(Debug, Default)]
 pub struct Association {
     /// As the cgroup has it: of a static pod the kubelet's, which is not the API server's.
-    pub pod_uid: String,
+    pub pod_uid: Arc<str>,
     /// 64 hexadecimal digits; empty for a cgroup that is the pod's and no container's.
-    pub container_id: String,
+    pub container_id: Arc<str>,
     /// `containerd`, `cri-o`, `docker`; empty where the cgroup does not say.
     pub runtime: &'static str,
     /// By grade. Filled once each, so that who reads an event needs no lock.
@@ -120,14 +120,14 @@ pub struct Association {
 impl Association {
     /// Nothing is known yet.
     #[must_use]
-    pub fn new(pod_uid: String, container_id: String, runtime: &'static str) -> Self {
+    pub fn new(pod_uid: Arc<str>, container_id: Arc<str>, runtime: &'static str) -> Self {
         Self { pod_uid, container_id, runtime, ..Self::default() }
     }
 
     /// All is known.
     #[must_use]
     pub fn of(pod: Pod) -> Self {
-        let association = Self::new(pod.uid.clone(), String::new(), "");
+        let association = Self::new(pod.uid.as_str().into(), "".into(), "");
         association.learn(Grade::Complete, Arc::new(pod));
         association
     }
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn more_becomes_known_and_never_less() {
         let named = |name: &str| Arc::new(Pod { name: name.into(), ..Pod::default() });
-        let association = Association::new("u".into(), String::new(), "");
+        let association = Association::new("u".into(), "".into(), "");
         assert!(association.is_to_look(1) && !association.is_to_look(1) && association.is_to_look(2));
         assert!(association.pod().is_none() && association.grade().is_none());
         association.learn(Grade::Complete, named("all"));

@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn process(uid: &str) -> Arc<Process> {
-        let association = Association::new(uid.into(), String::new(), "");
+        let association = Association::new(uid.into(), "".into(), "");
         Arc::new(Process { association: Some(Arc::new(association)), ..Process::default() })
     }
 
