@@ -1,6 +1,7 @@
 //! `agent`: the probe of one node of a cluster.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ use crate::event_log::EventLogError;
 use crate::local_output::{LocalOutput, Shown};
 use crate::metrics::{self, Metrics, ServeError};
 use crate::output::{OutputConfig, OutputControl, OutputError, Outputs, origin};
+use crate::pods::Pods;
+use crate::pods::follow::follow;
+use crate::pods::runtime::HOST_ROOT;
 use crate::ship::ShipSettings;
 use round::Round;
 
@@ -115,7 +119,8 @@ pub fn agent(args: AgentArgs) -> Result<String, AgentError> {
     tracing::info!(
         "Alerts of watches are evaluated by Parseable in this version: this node fires none itself"
     );
-    let mut kernel = sense(&args, &name, &capabilities, outputs, &metrics);
+    let pods = start_pods(&runtime, &client, &name)?;
+    let mut kernel = sense(&args, &name, &capabilities, outputs, &pods, &metrics);
     let (report, wanted) = watch::channel(Wanted::default());
     let writer = Writer::new(&client, name);
     let writing = runtime.spawn(writer.run(wanted, args.report_jitter));
@@ -252,12 +257,21 @@ fn start_outputs(
     Ok(Outputs::start_exchangeable(config, Some(local), runtime.handle(), metrics)?)
 }
 
+/// Followed before anything is seen: the pods that are there are known when their processes are.
+fn start_pods(runtime: &Runtime, client: &kube::Client, node: &str) -> Result<Pods, AgentError> {
+    let pods = Pods::default();
+    pods.read_runtime(Path::new(HOST_ROOT)).map_err(system("start the reader of bundles"))?;
+    runtime.spawn(follow(client.clone(), node.to_owned(), pods.clone()));
+    Ok(pods)
+}
+
 /// A node whose kernel cannot do it reports that, instead of starting again and again.
 fn sense(
     args: &AgentArgs,
     name: &str,
     capabilities: &Capabilities,
     outputs: Outputs,
+    pods: &Pods,
     metrics: &Arc<Metrics>,
 ) -> Kernel {
     let blind = |why: String| {
@@ -273,7 +287,7 @@ fn sense(
         ));
     }
     let prefer = preference(args.backend);
-    match Sensing::start(name, capabilities.clone(), prefer, outputs, metrics) {
+    match Sensing::start(name, capabilities.clone(), prefer, outputs, Some(pods), metrics) {
         Ok(sensing) => {
             tracing::info!(node = name, processes = sensing.processes, "Watching");
             Kernel::Seen(Box::new(sensing))

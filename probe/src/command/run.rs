@@ -109,7 +109,7 @@ pub fn run(args: RunArgs) -> Result<String, RunError> {
         tracing::info!(%addr, "Metrics at /metrics");
     }
 
-    let mut sensing = Sensing::start(&name, capabilities, prefer, outputs, &metrics)?;
+    let mut sensing = Sensing::start(&name, capabilities, prefer, outputs, None, &metrics)?;
     let mut watches = Watches::new(args.files.clone(), node, prefer);
     watches.load(&mut sensing.policies, &documents, &report)?;
     let processes = sensing.processes;

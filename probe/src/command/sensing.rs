@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::reader::{Reader, ReaderError};
+use super::reader::{Reader, ReaderError, Sources};
 use crate::capabilities::Capabilities;
+use crate::cgroups::{ScopeMaps, ScopeMapsError};
 use crate::loader::{self, Lifecycle, LoadError, Sizes};
 use crate::metrics::Metrics;
 use crate::output::{Outputs, Summary};
 use crate::planner::Preference;
+use crate::pods::hold::Hold;
+use crate::pods::{Associations, Pods};
 use crate::policy::PolicySet;
 use crate::process_cache::ProcessCache;
-use crate::sensor::{self, Loss, SensorStats, seed_processes};
+use crate::sensor::{self, Cgroups, Loss, SensorStats, seed_processes};
 
 /// Why nothing is seen.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,9 @@ pub enum SensingError {
     /// See [`ReaderError`].
     #[error(transparent)]
     Reader(#[from] ReaderError),
+    /// See [`ScopeMapsError`].
+    #[error(transparent)]
+    Scopes(#[from] ScopeMapsError),
 }
 
 /// Exec and exit are seen and read; policies can be loaded.
@@ -39,25 +45,36 @@ pub(super) struct Sensing {
 
 impl Sensing {
     /// Loads the lifecycle programs and starts to read. From then on somebody reads the rings, so a long load of
-    /// many hooks loses nothing.
+    /// many hooks loses nothing. With `pods`, events carry theirs, and policies may select some.
     pub(super) fn start(
         node: &str,
         capabilities: Capabilities,
         prefer: Preference,
         outputs: Outputs,
+        pods: Option<&Pods>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, SensingError> {
         let sizes = Sizes::for_memory(memory_bytes());
         let (lifecycle, maps) = loader::load_lifecycle(sizes)?;
         let mut cache = ProcessCache::new(node, sensor::boot_wall_ns());
+        let cgroups = Cgroups {
+            associations: pods.map(|pods| Associations::new(pods.clone())),
+            ..Cgroups::default()
+        };
+        if let Some(pods) = pods {
+            pods.write_scopes(Box::new(ScopeMaps::new(&maps)?));
+        }
         let processes = seed_processes(Path::new("/proc"), &mut cache, &maps.processes);
-        let policies = PolicySet::new(maps, capabilities, prefer);
+        let mut policies = PolicySet::new(maps, capabilities, prefer);
+        if let Some(pods) = pods {
+            policies.keep_scopes(Arc::new(pods.clone()));
+        }
         let (reader, ended) = Reader::start(
             policies.maps(),
             sizes,
-            cache,
-            policies.table(),
+            Sources { cache, cgroups, table: policies.table() },
             outputs,
+            Hold::new(pods.cloned().unwrap_or_default()),
             Arc::clone(metrics),
         )?;
         Ok(Self { policies, lifecycle, reader, ended, processes })

@@ -141,7 +141,9 @@ impl CompactEncoder {
         out.push(b' ');
         self.paint(Color::Green, out, |out| match process.pod() {
             // Of a pod that nobody knows yet there is only the uid.
-            Some(pod) if !pod.name.is_empty() => print(out, format_args!("{}/{}", pod.namespace, pod.name)),
+            Some(pod) if !pod.name.is_empty() => {
+                print(out, format_args!("{}/{}", pod.namespace, pod.name))
+            }
             _ => quote::word(&self.node, out),
         });
         out.push(b' ');

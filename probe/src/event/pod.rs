@@ -192,7 +192,9 @@ mod tests {
     fn more_becomes_known_and_never_less() {
         let named = |name: &str| Arc::new(Pod { name: name.into(), ..Pod::default() });
         let association = Association::new("u".into(), "".into(), "");
-        assert!(association.is_to_look(1) && !association.is_to_look(1) && association.is_to_look(2));
+        assert!(
+            association.is_to_look(1) && !association.is_to_look(1) && association.is_to_look(2)
+        );
         assert!(association.pod().is_none() && association.grade().is_none());
         association.learn(Grade::Complete, named("all"));
         association.learn(Grade::Partial, named("some"));

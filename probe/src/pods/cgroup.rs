@@ -42,13 +42,12 @@ impl Associations {
 
     /// The association for a process that is started in the cgroup now.
     pub fn of(&mut self, facts: &CgroupFacts) -> Arc<Association> {
-        let cgroup =
-            if facts.container_cgroup == 0 { facts.id } else { facts.container_cgroup };
+        let cgroup = if facts.container_cgroup == 0 { facts.id } else { facts.container_cgroup };
         let version = self.pods.version();
-        let shown = self.by_cgroup.entry(cgroup).or_insert_with(|| Shown {
-            association: Arc::new(association(facts)),
-            version,
-        });
+        let shown = self
+            .by_cgroup
+            .entry(cgroup)
+            .or_insert_with(|| Shown { association: Arc::new(association(facts)), version });
         if shown.version != version {
             shown.version = version;
             // Earlier processes keep the labels that the pod had when they were started.

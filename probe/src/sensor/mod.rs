@@ -20,7 +20,9 @@ pub use losses::{Loss, Losses};
 pub use ring::{Rings, boot_now};
 pub use seed::seed_processes;
 
-use crate::event::{Body, Event, Exit, Kprobe, WallTime};
+use crate::cgroups::{CgroupFacts, Table};
+use crate::event::{Association, Body, Event, Exit, Kprobe, WallTime};
+use crate::pods::Associations;
 use crate::policy::{HookTable, LoadedHook};
 use crate::process_cache::{Image, ProcessCache};
 use record::{Call, Header, ImageKey, Record, Return};
@@ -39,10 +41,42 @@ pub struct Sensor {
     clock_read: Instant,
 }
 
+/// The cgroups of pods and, in a cluster, what is known of them.
+#[derive(Debug, Default)]
+pub struct Cgroups {
+    pub table: Table,
+    pub associations: Option<Associations>,
+}
+
+impl Cgroups {
+    /// For a process that is started in this cgroup.
+    pub fn of(&mut self, cgroup: u64) -> Option<Arc<Association>> {
+        let facts = self.table.get(cgroup)?;
+        Some(self.associations.as_mut()?.of(facts))
+    }
+
+    /// A cgroup was made.
+    pub fn made(&mut self, facts: CgroupFacts) {
+        if let Some(associations) = &mut self.associations {
+            associations.made(&facts);
+        }
+        self.table.insert(facts);
+    }
+
+    /// A cgroup was removed at `time` (boot ns).
+    pub fn gone(&mut self, cgroup: u64, time: u64) {
+        if let Some(associations) = &mut self.associations {
+            associations.gone(cgroup);
+        }
+        self.table.remove(cgroup, time);
+    }
+}
+
 /// The part without a kernel: records in, events out.
 #[derive(Debug)]
 pub struct Translator {
     cache: ProcessCache,
+    cgroups: Cgroups,
     table: HookTable,
     /// The table as of the current batch.
     hooks: HashMap<u32, Arc<LoadedHook>>,
@@ -87,10 +121,16 @@ pub struct SensorStats {
 impl Sensor {
     /// A sensor over open rings. The cache is already seeded from /proc.
     #[must_use]
-    pub fn new(rings: Rings, cache: ProcessCache, table: HookTable, losses: MapHandle) -> Self {
+    pub fn new(
+        rings: Rings,
+        cache: ProcessCache,
+        cgroups: Cgroups,
+        table: HookTable,
+        losses: MapHandle,
+    ) -> Self {
         Self {
             rings,
-            translator: Translator::new(cache, table),
+            translator: Translator::new(cache, cgroups, table),
             losses: Losses::new(losses),
             clock_read: Instant::now(),
         }
@@ -145,9 +185,10 @@ pub fn boot_wall_ns() -> i64 {
 impl Translator {
     /// Starts with the processes that are there.
     #[must_use]
-    pub fn new(cache: ProcessCache, table: HookTable) -> Self {
+    pub fn new(cache: ProcessCache, cgroups: Cgroups, table: HookTable) -> Self {
         Self {
             cache,
+            cgroups,
             table,
             hooks: HashMap::new(),
             waiting: HashMap::new(),
@@ -170,6 +211,7 @@ impl Translator {
     /// Forgets the processes that ended long enough before `now` (boot time, ns).
     pub fn end_batch(&mut self, now: u64) {
         self.cache.expire(now);
+        self.cgroups.table.expire(now);
     }
 
     /// One record, in time order.
@@ -180,7 +222,8 @@ impl Translator {
         };
         match body {
             record::Body::Exec(exec) => {
-                let image = self.cache.exec(header.image, &exec).clone();
+                let association = self.cgroups.of(exec.cgroup_id);
+                let image = self.cache.exec(header.image, &exec, association).clone();
                 self.emit(header.time, image, header.tid, Body::Exec, emit);
             }
             record::Body::Fork(fork) => {
@@ -285,7 +328,7 @@ impl Translator {
             return image.clone();
         }
         if let Some(found) = procfs::read(std::path::Path::new("/proc"), key.tgid) {
-            self.cache.insert_found(&found);
+            self.cache.insert_found(&found, None);
             if let Some(image) = self.cache.get(key) {
                 return image.clone();
             }

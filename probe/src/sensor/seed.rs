@@ -18,7 +18,7 @@ const PROCESS_IN_INIT_TREE: u32 = 1 << 1;
 pub fn seed_processes(proc: &Path, cache: &mut ProcessCache, table: &MapHandle) -> usize {
     let found = procfs::scan(proc);
     for one in &found {
-        cache.insert_found(one);
+        cache.insert_found(one, None);
         let in_init_tree = cache
             .get(super::record::ImageKey { tgid: one.pid, exec_time: one.start_time })
             .is_some_and(|image| image.process.in_init_tree);

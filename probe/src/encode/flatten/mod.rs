@@ -127,13 +127,7 @@ fn process<'a>(
     row.push(c.in_init_tree, Cell::Bool(p.in_init_tree));
 }
 
-fn pod<'a>(
-    row: &mut Row<'a>,
-    c: &PodColumns,
-    p: &'a Pod,
-    process: &Process,
-    clock: &mut Rfc3339,
-) {
+fn pod<'a>(row: &mut Row<'a>, c: &PodColumns, p: &'a Pod, process: &Process, clock: &mut Rfc3339) {
     row.text(c.namespace, &p.namespace);
     row.text(c.name, &p.name);
     row.text(c.uid, &p.uid);

@@ -45,10 +45,8 @@ fn full_process() -> Process {
                 start_time: WallTime(1_795_314_000_000_000_000),
                 privileged: false,
                 exec_probes: vec![
-                    ExecProbe::new(
-                        &["curl", "-s", "\"a", "b\"\t\\", "é\u{1}"].map(str::to_owned),
-                    )
-                    .unwrap(),
+                    ExecProbe::new(&["curl", "-s", "\"a", "b\"\t\\", "é\u{1}"].map(str::to_owned))
+                        .unwrap(),
                 ],
             },
             labels: vec![

@@ -203,12 +203,17 @@ fn a_pod_that_becomes_known_later_is_shown_from_then_on() {
         Arc::new(Process { association: Some(association.clone()), ..Process::default() });
     let of_process = Event { process, ..event(Body::Exec) };
     assert!(!line(&of_process).contains("pod"));
-    let pod = |container: Container| Arc::new(Pod { name: "web-0".into(), container, ..Pod::default() });
+    let pod =
+        |container: Container| Arc::new(Pod { name: "web-0".into(), container, ..Pod::default() });
     association.learn(Grade::Named, pod(Container::default()));
-    assert!(line(&of_process).contains(r#""pod":{"name":"web-0","container":{"image":{},"security"#));
-    let privileged = Container { image_id: "sha256:1".into(), privileged: true, ..Container::default() };
+    assert!(
+        line(&of_process).contains(r#""pod":{"name":"web-0","container":{"image":{},"security"#)
+    );
+    let privileged =
+        Container { image_id: "sha256:1".into(), privileged: true, ..Container::default() };
     association.learn(Grade::Complete, pod(privileged));
-    let shown = r#""container":{"image":{"id":"sha256:1"},"security_context":{"privileged":true}}}"#;
+    let shown =
+        r#""container":{"image":{"id":"sha256:1"},"security_context":{"privileged":true}}}"#;
     assert!(line(&of_process).contains(shown), "{}", line(&of_process));
 }
 
