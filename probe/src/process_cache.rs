@@ -8,6 +8,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use crate::cgroups::{self, CgroupFacts};
 use crate::event::{Process, WallTime};
 use crate::sensor::procfs::Found;
 use crate::sensor::record::{Exec, Fork, ImageKey, exec_flag};
@@ -84,7 +85,7 @@ impl ProcessCache {
     }
 
     /// A process that /proc shows. Parents come first, so a parent that is missing is unknown.
-    pub fn insert_found(&mut self, found: &Found) {
+    pub fn insert_found(&mut self, found: &Found, cgroup: Option<&Arc<CgroupFacts>>) {
         let key = ImageKey { tgid: found.pid, exec_time: found.start_time };
         if self.current.contains_key(&found.pid) {
             return;
@@ -114,14 +115,20 @@ impl ProcessCache {
             flags,
             start_time: self.wall(found.start_time),
             in_init_tree,
-            docker: container_id(&found.cgroup),
+            docker: docker(cgroup, &found.cgroup),
+            cgroup: cgroup.cloned(),
             ..Process::default()
         };
         self.insert(key, Arc::new(process), parent);
     }
 
-    /// A new image.
-    pub fn exec(&mut self, key: ImageKey, exec: &Exec<'_>) -> &Image {
+    /// A new image. `cgroup`: its, where that is a pod's.
+    pub fn exec(
+        &mut self,
+        key: ImageKey,
+        exec: &Exec<'_>,
+        cgroup: Option<&Arc<CgroupFacts>>,
+    ) -> &Image {
         let parent = self.get(exec.parent).map(|i| Arc::clone(&i.process));
         let process = Process {
             exec_id: self.exec_id(key),
@@ -135,7 +142,8 @@ impl ProcessCache {
             flags: exec_flags(exec.flags),
             start_time: self.wall(key.exec_time),
             in_init_tree: exec.flags & exec_flag::IN_INIT_TREE != 0,
-            docker: container_id(exec.cgroup),
+            docker: docker(cgroup, exec.cgroup),
+            cgroup: cgroup.cloned(),
             ..Process::default()
         };
         if let Some(old) = self.current.get(&key.tgid).copied() {
@@ -188,14 +196,37 @@ impl ProcessCache {
         }
     }
 
+    /// The process is in this pod's cgroup. One that was in another when it called exec, as a runtime's own that
+    /// becomes the container's, is of this pod from now on. One that leaves its pod keeps it: it came from there.
+    pub fn entered(&mut self, key: ImageKey, cgroup: &Arc<CgroupFacts>) {
+        let exec_time = match self.images.contains_key(&key) {
+            true => key.exec_time,
+            false => self.current.get(&key.tgid).copied().unwrap_or_default(),
+        };
+        let key = ImageKey { tgid: key.tgid, exec_time };
+        let Some(image) = self.images.get_mut(&key) else { return };
+        if image.process.cgroup.as_ref().is_some_and(|before| before.id == cgroup.id) {
+            return;
+        }
+        let process = Process::clone(&image.process);
+        image.process = Arc::new(Process {
+            docker: docker(Some(cgroup), &[]),
+            cgroup: Some(Arc::clone(cgroup)),
+            pod: None,
+            ..process
+        });
+    }
+
     /// A process nobody knows: bare pid, Tetragon's flag `unknown`.
     #[must_use]
-    pub fn unknown(&self, key: ImageKey) -> Image {
+    pub fn unknown(&self, key: ImageKey, cgroup: Option<&Arc<CgroupFacts>>) -> Image {
         let process = Process {
             exec_id: self.exec_id(key),
             pid: key.tgid,
             auid: u32::MAX,
             flags: String::from("unknown"),
+            docker: docker(cgroup, &[]),
+            cgroup: cgroup.cloned(),
             start_time: self.wall(key.exec_time),
             ..Process::default()
         };
@@ -297,23 +328,15 @@ fn exec_flags(flags: u32) -> String {
     out
 }
 
-/// The first 31 characters of the container id in a cgroup's name: `cri-containerd-<id>.scope`,
-/// `crio-<id>.scope`, `docker-<id>.scope` or the bare id. Empty for other names.
-#[must_use]
-pub fn container_id(cgroup: &[u8]) -> String {
-    const ID_LEN: usize = 64;
+/// The first 31 characters of the container's id, as Tetragon shows it; empty outside of containers. Cgroups of
+/// pods are known whatever they are called; of others, the name tells.
+fn docker(cgroup: Option<&Arc<CgroupFacts>>, name: &[u8]) -> String {
     const SHOWN: usize = 31;
-    let Ok(name) = std::str::from_utf8(cgroup) else { return String::new() };
-    let name = name.strip_suffix(".scope").unwrap_or(name);
-    if name.starts_with("crio-conmon-") {
-        return String::new();
-    }
-    let id = name.rsplit(['-', ':']).next().unwrap_or(name);
-    if id.len() == ID_LEN && id.bytes().all(|b| b.is_ascii_hexdigit()) {
-        id[..SHOWN].to_owned()
-    } else {
-        String::new()
-    }
+    let id = match cgroup {
+        Some(facts) => facts.container_id.as_deref(),
+        None => std::str::from_utf8(name).ok().and_then(cgroups::container_id),
+    };
+    id.and_then(|id| id.get(..SHOWN)).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -370,27 +393,39 @@ mod tests {
     }
 
     #[test]
-    fn container_ids_of_every_runtime() {
+    fn a_process_that_enters_a_pod_is_of_it_from_then_on() {
         let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-        let shown = &id[..31];
-        for name in [
-            id.to_owned(),
-            format!("cri-containerd-{id}.scope"),
-            format!("crio-{id}.scope"),
-            format!("docker-{id}.scope"),
-            format!("libpod-{id}.scope"),
-            format!("kubelet-pod-slice:cri-containerd:{id}"),
-        ] {
-            assert_eq!(container_id(name.as_bytes()), shown, "{name}");
-        }
-        for name in [
-            "",
-            "init.scope",
-            "user@0.service",
-            &format!("crio-conmon-{id}.scope"),
-            "session-1.scope",
-        ] {
-            assert_eq!(container_id(name.as_bytes()), "", "{name}");
-        }
+        let facts = |number, container_id: Option<&str>| {
+            Arc::new(CgroupFacts {
+                id: number,
+                pod_uid: "uid".into(),
+                container_cgroup: number,
+                container_id: container_id.map(Arc::from),
+                name: "name".into(),
+            })
+        };
+        let mut cache = ProcessCache::new("n", 0);
+        let key = ImageKey { tgid: 2, exec_time: 5 };
+        let parent = ImageKey { tgid: 1, exec_time: 1 };
+        cache.fork(key, &Fork { parent, flags: 0 });
+        assert_eq!(cache.get(key).expect("forked").process.docker, "");
+        // The kernel side does not always know when the process called exec.
+        cache.entered(ImageKey { tgid: 2, exec_time: 0 }, &facts(7, Some(id)));
+        let process = Arc::clone(&cache.get(key).expect("entered").process);
+        assert_eq!((process.docker.as_str(), process.pid), (&id[..31], 2));
+        assert_eq!(process.cgroup.as_ref().map(|c| c.id), Some(7));
+        cache.entered(key, &facts(7, None));
+        let again = &cache.get(key).expect("entered").process;
+        assert!(Arc::ptr_eq(&process, again), "the same cgroup changes nothing");
+        let child = ImageKey { tgid: 3, exec_time: 9 };
+        assert_eq!(cache.fork(child, &Fork { parent: key, flags: 0 }).process.docker, id[..31]);
+    }
+
+    #[test]
+    fn the_container_is_that_of_the_pods_cgroup_or_what_the_name_tells() {
+        let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+        assert_eq!(docker(None, format!("docker-{id}.scope").as_bytes()), id[..31]);
+        assert_eq!(docker(None, b"init.scope"), "");
+        assert_eq!(docker(None, b"\xff"), "");
     }
 }

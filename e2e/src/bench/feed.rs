@@ -69,7 +69,7 @@ pub fn feed(
     };
     let mut outputs = Outputs::start(config, None, runtime.handle(), &Arc::new(Metrics::new()))
         .map_err(probe("outputs"))?;
-    let mut translator = Translator::new(ProcessCache::new("bench", boot_wall_ns()), hook_table()?);
+    let mut translator = Translator::new(ProcessCache::new("bench", boot_wall_ns()), Table::default(), hook_table()?);
 
     let (started, cpu) = (Instant::now(), cpu_seconds());
     let (mut records, mut round_ns) = (0_u64, 20_000_000);

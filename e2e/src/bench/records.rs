@@ -35,9 +35,9 @@ pub(super) const WORKLOAD: &str = "/t/workload.sh";
 /// The kernel takes a program or a policy back, or the workload fails.
 pub fn record(into: &Path) -> Result<(), BenchError> {
     let sizes = Sizes { lifecycle_ring: 8 << 20, telemetry_ring: 8 << 20, processes: 32_768 };
-    let (lifecycle, maps) = loader::load_lifecycle(sizes).map_err(probe("lifecycle"))?;
+    let (lifecycle, maps) = loader::load_lifecycle(sizes, None).map_err(probe("lifecycle"))?;
     let mut cache = ProcessCache::new("bench", boot_wall_ns());
-    seed_processes(Path::new("/proc"), &mut cache, &maps.processes);
+    seed_processes(Path::new("/proc"), &mut cache, &Seeded::default(), &maps.processes);
     let mut set = PolicySet::new(maps, Capabilities::detect(), Preference::Auto);
     for (watch, document) in
         documents(&["/t/files.yaml".into(), "/t/egress.yaml".into()])?.iter().enumerate()

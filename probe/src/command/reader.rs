@@ -43,6 +43,7 @@ impl Reader {
         maps: &SharedMaps,
         sizes: Sizes,
         cache: ProcessCache,
+        cgroups: Table,
         table: HookTable,
         mut outputs: Outputs,
         metrics: Arc<Metrics>,
@@ -67,7 +68,7 @@ impl Reader {
                     }
                 };
                 let _ = opened.send(Ok(()));
-                let mut sensor = Sensor::new(rings, cache, table, losses);
+                let mut sensor = Sensor::new(rings, cache, cgroups, table, losses);
                 let mut watched = LossWatch::new(metrics);
                 while !stopped.load(Ordering::Relaxed) && !outputs.is_unread() {
                     sensor.step(&mut |event| outputs.event(&event));

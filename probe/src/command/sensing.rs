@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::reader::{Reader, ReaderError};
 use crate::capabilities::Capabilities;
+use crate::cgroups::{self, Layout, Seeded};
 use crate::loader::{self, Lifecycle, LoadError, Sizes};
 use crate::metrics::Metrics;
 use crate::output::{Outputs, Summary};
@@ -35,6 +36,8 @@ pub(super) struct Sensing {
     pub ended: oneshot::Receiver<()>,
     /// Processes that were there already.
     pub processes: usize,
+    /// Whether the pod of a process can be told, or why not.
+    pub pods: Result<(), String>,
 }
 
 impl Sensing {
@@ -42,25 +45,44 @@ impl Sensing {
     /// many hooks loses nothing.
     pub(super) fn start(
         node: &str,
+        cgroup_root: &Path,
         capabilities: Capabilities,
         prefer: Preference,
         outputs: Outputs,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, SensingError> {
         let sizes = Sizes::for_memory(memory_bytes());
-        let (lifecycle, maps) = loader::load_lifecycle(sizes)?;
+        let layout = Layout::detect(cgroup_root);
+        let (lifecycle, maps) = loader::load_lifecycle(sizes, layout.as_ref().ok())?;
         let mut cache = ProcessCache::new(node, sensor::boot_wall_ns());
-        let processes = seed_processes(Path::new("/proc"), &mut cache, &maps.processes);
-        let policies = PolicySet::new(maps, capabilities, prefer);
+        let pods = match (&layout, &lifecycle.pods) {
+            (Err(error), _) => Err(error.to_string()),
+            (_, Err(error)) => Err(error.to_string()),
+            (Ok(layout), Ok(())) => Ok(cgroups::seed(&layout.root, &maps.cgroups)),
+        };
+        let (seeded, pods) = match pods {
+            Ok(seeded) => (seeded, Ok(())),
+            Err(reason) => (Seeded::default(), Err(reason)),
+        };
+        if seeded.without_room > 0 {
+            let cgroups = seeded.without_room;
+            tracing::warn!(cgroups, "Too many cgroups of pods: these count as the host's");
+        }
+        let processes = seed_processes(Path::new("/proc"), &mut cache, &seeded, &maps.processes);
+        let mut policies = PolicySet::new(maps, capabilities, prefer);
+        if let Err(reason) = &pods {
+            policies.cannot_tell_pods(reason);
+        }
         let (reader, ended) = Reader::start(
             policies.maps(),
             sizes,
             cache,
+            seeded.table,
             policies.table(),
             outputs,
             Arc::clone(metrics),
         )?;
-        Ok(Self { policies, lifecycle, reader, ended, processes })
+        Ok(Self { policies, lifecycle, reader, ended, processes, pods })
     }
 
     /// Detaches everything, sends what was read, and says what became of it. Not to be called from a thread of

@@ -20,6 +20,7 @@ pub use losses::{Loss, Losses};
 pub use ring::{Rings, boot_now};
 pub use seed::seed_processes;
 
+use crate::cgroups::Table;
 use crate::event::{Body, Event, Exit, Kprobe, WallTime};
 use crate::policy::{HookTable, LoadedHook};
 use crate::process_cache::{Image, ProcessCache};
@@ -43,6 +44,7 @@ pub struct Sensor {
 #[derive(Debug)]
 pub struct Translator {
     cache: ProcessCache,
+    cgroups: Table,
     table: HookTable,
     /// The table as of the current batch.
     hooks: HashMap<u32, Arc<LoadedHook>>,
@@ -85,12 +87,18 @@ pub struct SensorStats {
 }
 
 impl Sensor {
-    /// A sensor over open rings. The cache is already seeded from /proc.
+    /// A sensor over open rings. The caches are already seeded from /proc and the cgroup file system.
     #[must_use]
-    pub fn new(rings: Rings, cache: ProcessCache, table: HookTable, losses: MapHandle) -> Self {
+    pub fn new(
+        rings: Rings,
+        cache: ProcessCache,
+        cgroups: Table,
+        table: HookTable,
+        losses: MapHandle,
+    ) -> Self {
         Self {
             rings,
-            translator: Translator::new(cache, table),
+            translator: Translator::new(cache, cgroups, table),
             losses: Losses::new(losses),
             clock_read: Instant::now(),
         }
@@ -143,11 +151,12 @@ pub fn boot_wall_ns() -> i64 {
 }
 
 impl Translator {
-    /// Starts with the processes that are there.
+    /// Starts with the processes and cgroups that are there.
     #[must_use]
-    pub fn new(cache: ProcessCache, table: HookTable) -> Self {
+    pub fn new(cache: ProcessCache, cgroups: Table, table: HookTable) -> Self {
         Self {
             cache,
+            cgroups,
             table,
             hooks: HashMap::new(),
             waiting: HashMap::new(),
@@ -167,9 +176,10 @@ impl Translator {
         }
     }
 
-    /// Forgets the processes that ended long enough before `now` (boot time, ns).
+    /// Forgets the processes and cgroups that ended long enough before `now` (boot time, ns).
     pub fn end_batch(&mut self, now: u64) {
         self.cache.expire(now);
+        self.cgroups.expire(now);
     }
 
     /// One record, in time order.
@@ -180,7 +190,8 @@ impl Translator {
         };
         match body {
             record::Body::Exec(exec) => {
-                let image = self.cache.exec(header.image, &exec).clone();
+                let cgroup = self.cgroups.get(exec.cgroup_id);
+                let image = self.cache.exec(header.image, &exec, cgroup).clone();
                 self.emit(header.time, image, header.tid, Body::Exec, emit);
             }
             record::Body::Fork(fork) => {
@@ -189,6 +200,8 @@ impl Translator {
             record::Body::Exit { code } => self.exit(&header, code, emit),
             record::Body::Call(call) => self.call(&header, &call, emit),
             record::Body::Return(ret) => self.returned(&header, &ret, emit),
+            record::Body::Cgroup(made) => self.cgroups.made(&made),
+            record::Body::CgroupGone { id } => self.cgroups.remove(id, header.time),
         }
     }
 
@@ -221,7 +234,7 @@ impl Translator {
         if let (Some((kind, label)), Some(value)) = (&hook.ret, call.ret) {
             kprobe.ret = Some(decode::return_value(*kind, label, value));
         }
-        let image = self.image(header.image);
+        let image = self.image(header.image, call.cgroup_id);
         if call.awaits_return && self.waiting.len() < MAX_WAITING {
             let key = CallKey { hook: call.hook, tid: header.tid, call_time: header.time };
             let ret = hook.ret.clone();
@@ -280,17 +293,20 @@ impl Translator {
 
     /// A policy event is never dropped for want of its process: /proc is asked, and failing that the event
     /// carries the bare pid with Tetragon's flag `unknown`.
-    fn image(&mut self, key: ImageKey) -> Image {
-        if let Some(image) = self.cache.get(key) {
-            return image.clone();
+    fn image(&mut self, key: ImageKey, cgroup_id: u64) -> Image {
+        let cgroup = self.cgroups.get(cgroup_id);
+        if self.cache.get(key).is_none()
+            && let Some(found) = procfs::read(std::path::Path::new("/proc"), key.tgid)
+        {
+            self.cache.insert_found(&found, cgroup);
         }
-        if let Some(found) = procfs::read(std::path::Path::new("/proc"), key.tgid) {
-            self.cache.insert_found(&found);
-            if let Some(image) = self.cache.get(key) {
-                return image.clone();
-            }
+        if let Some(cgroup) = cgroup {
+            self.cache.entered(key, cgroup);
         }
-        self.cache.unknown(key)
+        match self.cache.get(key) {
+            Some(image) => image.clone(),
+            None => self.cache.unknown(key, cgroup),
+        }
     }
 
     fn emit(&mut self, time: u64, image: Image, tid: u32, body: Body, emit: &mut dyn FnMut(Event)) {

@@ -9,16 +9,23 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use super::procfs::{self, Found};
 use crate::bpf::process::types::process;
+use crate::cgroups::Seeded;
 use crate::process_cache::ProcessCache;
 
 /// `enum process_flag` in `records.h`.
 const PROCESS_IN_INIT_TREE: u32 = 1 << 1;
 
 /// Seeds both. Returns how many processes /proc showed.
-pub fn seed_processes(proc: &Path, cache: &mut ProcessCache, table: &MapHandle) -> usize {
+pub fn seed_processes(
+    proc: &Path,
+    cache: &mut ProcessCache,
+    cgroups: &Seeded,
+    table: &MapHandle,
+) -> usize {
     let found = procfs::scan(proc);
     for one in &found {
-        cache.insert_found(one);
+        let cgroup = cgroups.processes.get(&one.pid).and_then(|id| cgroups.table.get(*id));
+        cache.insert_found(one, cgroup);
         let in_init_tree = cache
             .get(super::record::ImageKey { tgid: one.pid, exec_time: one.start_time })
             .is_some_and(|image| image.process.in_init_tree);

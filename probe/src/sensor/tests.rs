@@ -99,7 +99,7 @@ fn translate(records: &[Vec<u8>]) -> Vec<Event> {
         ret: Some((ArgKind::Int32, label)),
     };
     let table = Arc::new(RwLock::new(HashMap::from([(7, Arc::new(hook))])));
-    let mut translator = Translator::new(ProcessCache::new("n", 0), table);
+    let mut translator = Translator::new(ProcessCache::new("n", 0), Table::default(), table);
     translator.start_batch();
     let mut events = Vec::new();
     for record in records {
