@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::cgroups::{self, CgroupFacts};
-use crate::event::{Process, WallTime};
+use crate::event::{Association, Process, WallTime, joined_arguments};
 use crate::sensor::procfs::Found;
 use crate::sensor::record::{Exec, Fork, ImageKey, exec_flag};
 
@@ -37,6 +37,14 @@ pub struct ProcessCache {
 pub struct Image {
     pub process: Arc<Process>,
     pub parent: Option<Arc<Process>>,
+}
+
+/// The pod's cgroup that a process is in, and what is known of that; empty on the host.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    pub cgroup: Option<Arc<CgroupFacts>>,
+    /// In a cluster.
+    pub association: Option<Arc<Association>>,
 }
 
 impl ProcessCache {
@@ -85,7 +93,7 @@ impl ProcessCache {
     }
 
     /// A process that /proc shows. Parents come first, so a parent that is missing is unknown.
-    pub fn insert_found(&mut self, found: &Found, cgroup: Option<&Arc<CgroupFacts>>) {
+    pub fn insert_found(&mut self, found: &Found, place: Place) {
         let key = ImageKey { tgid: found.pid, exec_time: found.start_time };
         if self.current.contains_key(&found.pid) {
             return;
@@ -93,7 +101,7 @@ impl ProcessCache {
         let parent =
             self.get(ImageKey { tgid: found.parent, exec_time: 0 }).map(|i| Arc::clone(&i.process));
         let in_init_tree =
-            found.is_namespace_init || parent.as_ref().is_some_and(|p| p.in_init_tree);
+            found.namespace_pid == 1 || parent.as_ref().is_some_and(|p| p.in_init_tree);
         let root = found.cwd == b"/";
         let mut flags = String::from(if root { "procFS rootcwd" } else { "procFS" });
         if in_init_tree {
@@ -115,20 +123,17 @@ impl ProcessCache {
             flags,
             start_time: self.wall(found.start_time),
             in_init_tree,
-            docker: docker(cgroup, &found.cgroup),
-            cgroup: cgroup.cloned(),
+            docker: docker(place.cgroup.as_ref(), &found.cgroup),
+            namespace_pid: found.namespace_pid,
+            cgroup: place.cgroup,
+            association: place.association,
             ..Process::default()
         };
         self.insert(key, Arc::new(process), parent);
     }
 
-    /// A new image. `cgroup`: its, where that is a pod's.
-    pub fn exec(
-        &mut self,
-        key: ImageKey,
-        exec: &Exec<'_>,
-        cgroup: Option<&Arc<CgroupFacts>>,
-    ) -> &Image {
+    /// A new image in its place.
+    pub fn exec(&mut self, key: ImageKey, exec: &Exec<'_>, place: Place) -> &Image {
         let parent = self.get(exec.parent).map(|i| Arc::clone(&i.process));
         let process = Process {
             exec_id: self.exec_id(key),
@@ -142,8 +147,10 @@ impl ProcessCache {
             flags: exec_flags(exec.flags),
             start_time: self.wall(key.exec_time),
             in_init_tree: exec.flags & exec_flag::IN_INIT_TREE != 0,
-            docker: docker(cgroup, exec.cgroup),
-            cgroup: cgroup.cloned(),
+            docker: docker(place.cgroup.as_ref(), exec.cgroup),
+            namespace_pid: exec.namespace_pid,
+            cgroup: place.cgroup,
+            association: place.association,
             ..Process::default()
         };
         if let Some(old) = self.current.get(&key.tgid).copied() {
@@ -160,6 +167,7 @@ impl ProcessCache {
         process.exec_id = self.exec_id(key);
         process.parent_exec_id = self.parent_id(parent.as_deref(), fork.parent);
         process.pid = key.tgid;
+        process.namespace_pid = fork.namespace_pid;
         process.start_time = self.wall(key.exec_time);
         process.in_init_tree = fork.flags & exec_flag::IN_INIT_TREE != 0;
         process.flags =
@@ -198,35 +206,32 @@ impl ProcessCache {
 
     /// The process is in this pod's cgroup. One that was in another when it called exec, as a runtime's own that
     /// becomes the container's, is of this pod from now on. One that leaves its pod keeps it: it came from there.
-    pub fn entered(&mut self, key: ImageKey, cgroup: &Arc<CgroupFacts>) {
+    pub fn entered(&mut self, key: ImageKey, place: Place) {
         let exec_time = match self.images.contains_key(&key) {
             true => key.exec_time,
             false => self.current.get(&key.tgid).copied().unwrap_or_default(),
         };
         let key = ImageKey { tgid: key.tgid, exec_time };
         let Some(image) = self.images.get_mut(&key) else { return };
-        if image.process.cgroup.as_ref().is_some_and(|before| before.id == cgroup.id) {
-            return;
-        }
-        let process = Process::clone(&image.process);
         image.process = Arc::new(Process {
-            docker: docker(Some(cgroup), &[]),
-            cgroup: Some(Arc::clone(cgroup)),
-            pod: None,
-            ..process
+            docker: docker(place.cgroup.as_ref(), &[]),
+            cgroup: place.cgroup,
+            association: place.association,
+            ..Process::clone(&image.process)
         });
     }
 
     /// A process nobody knows: bare pid, Tetragon's flag `unknown`.
     #[must_use]
-    pub fn unknown(&self, key: ImageKey, cgroup: Option<&Arc<CgroupFacts>>) -> Image {
+    pub fn unknown(&self, key: ImageKey, place: Place) -> Image {
         let process = Process {
             exec_id: self.exec_id(key),
             pid: key.tgid,
             auid: u32::MAX,
             flags: String::from("unknown"),
-            docker: docker(cgroup, &[]),
-            cgroup: cgroup.cloned(),
+            docker: docker(place.cgroup.as_ref(), &[]),
+            cgroup: place.cgroup,
+            association: place.association,
             start_time: self.wall(key.exec_time),
             ..Process::default()
         };
@@ -287,25 +292,10 @@ fn binary(filename: &[u8], cwd: &[u8]) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// `argv[1..]` joined as Tetragon joins them: an argument with a space is quoted, and if it is the first,
-/// the text begins with a space. Trailing empty arguments are lost there, and here.
+/// `argv[1..]` in one string. Trailing empty arguments are lost in Tetragon, and here.
 fn arguments(argv: &[u8]) -> String {
     let end = argv.iter().rposition(|b| *b != 0).map_or(0, |n| n + 1);
-    let mut out = String::new();
-    for (n, argument) in argv[..end].split(|b| *b == 0).skip(1).enumerate() {
-        let argument = String::from_utf8_lossy(argument);
-        if argument.contains(' ') {
-            out.push_str(" \"");
-            out.push_str(&argument);
-            out.push('"');
-        } else {
-            if n > 0 {
-                out.push(' ');
-            }
-            out.push_str(&argument);
-        }
-    }
-    out
+    joined_arguments(argv[..end].split(|b| *b == 0).skip(1).map(String::from_utf8_lossy))
 }
 
 /// In Tetragon's order.
@@ -372,7 +362,7 @@ mod tests {
         let parent = ImageKey { tgid: 1, exec_time: 1 };
         for time in 2..2 * MAX_ENDED as u64 {
             let key = ImageKey { tgid: 2, exec_time: time };
-            cache.fork(key, &Fork { parent, flags: 0 });
+            cache.fork(key, &Fork { parent, flags: 0, namespace_pid: 0 });
             cache.exit(key, time);
         }
         assert_eq!((cache.len(), cache.current.len()), (MAX_ENDED, 0));
@@ -396,29 +386,30 @@ mod tests {
     fn a_process_that_enters_a_pod_is_of_it_from_then_on() {
         let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
         let facts = |number, container_id: Option<&str>| {
-            Arc::new(CgroupFacts {
+            let facts = CgroupFacts {
                 id: number,
                 pod_uid: "uid".into(),
                 container_cgroup: number,
                 container_id: container_id.map(Arc::from),
                 name: "name".into(),
-            })
+            };
+            Place { cgroup: Some(Arc::new(facts)), association: None }
         };
         let mut cache = ProcessCache::new("n", 0);
         let key = ImageKey { tgid: 2, exec_time: 5 };
         let parent = ImageKey { tgid: 1, exec_time: 1 };
-        cache.fork(key, &Fork { parent, flags: 0 });
+        cache.fork(key, &Fork { parent, flags: 0, namespace_pid: 0 });
         assert_eq!(cache.get(key).expect("forked").process.docker, "");
         // The kernel side does not always know when the process called exec.
-        cache.entered(ImageKey { tgid: 2, exec_time: 0 }, &facts(7, Some(id)));
+        cache.entered(ImageKey { tgid: 2, exec_time: 0 }, facts(7, Some(id)));
         let process = Arc::clone(&cache.get(key).expect("entered").process);
         assert_eq!((process.docker.as_str(), process.pid), (&id[..31], 2));
         assert_eq!(process.cgroup.as_ref().map(|c| c.id), Some(7));
-        cache.entered(key, &facts(7, None));
-        let again = &cache.get(key).expect("entered").process;
-        assert!(Arc::ptr_eq(&process, again), "the same cgroup changes nothing");
         let child = ImageKey { tgid: 3, exec_time: 9 };
-        assert_eq!(cache.fork(child, &Fork { parent: key, flags: 0 }).process.docker, id[..31]);
+        assert_eq!(
+            cache.fork(child, &Fork { parent: key, flags: 0, namespace_pid: 0 }).process.docker,
+            id[..31]
+        );
     }
 
     #[test]

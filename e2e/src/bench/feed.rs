@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use securitywatch_api::document::load_all;
 use securitywatch_probe::alert::NotifySettings;
+use securitywatch_probe::cgroups::Table;
 use securitywatch_probe::metrics::Metrics;
 use securitywatch_probe::output::{OutputConfig, Outputs, WatchOutput, origin};
 use securitywatch_probe::process_cache::ProcessCache;
@@ -69,7 +70,11 @@ pub fn feed(
     };
     let mut outputs = Outputs::start(config, None, runtime.handle(), &Arc::new(Metrics::new()))
         .map_err(probe("outputs"))?;
-    let mut translator = Translator::new(ProcessCache::new("bench", boot_wall_ns()), Table::default(), hook_table()?);
+    let mut translator = Translator::new(
+        ProcessCache::new("bench", boot_wall_ns()),
+        Table::default(),
+        hook_table()?,
+    );
 
     let (started, cpu) = (Instant::now(), cpu_seconds());
     let (mut records, mut round_ns) = (0_u64, 20_000_000);

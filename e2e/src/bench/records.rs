@@ -16,6 +16,7 @@ use securitywatch_api::document::{Document, load_all};
 use securitywatch_probe::bpf::generic_fentry::types::{record_fork, record_return};
 use securitywatch_probe::bpf::process::types::{record_exec, record_header};
 use securitywatch_probe::capabilities::Capabilities;
+use securitywatch_probe::cgroups::Seeded;
 use securitywatch_probe::event::Hook;
 use securitywatch_probe::loader::{self, Sizes};
 use securitywatch_probe::planner::{self, Preference};
@@ -34,7 +35,12 @@ pub(super) const WORKLOAD: &str = "/t/workload.sh";
 /// # Errors
 /// The kernel takes a program or a policy back, or the workload fails.
 pub fn record(into: &Path) -> Result<(), BenchError> {
-    let sizes = Sizes { lifecycle_ring: 8 << 20, telemetry_ring: 8 << 20, processes: 32_768 };
+    let sizes = Sizes {
+        lifecycle_ring: 8 << 20,
+        telemetry_ring: 8 << 20,
+        processes: 32_768,
+        cgroups: 4096,
+    };
     let (lifecycle, maps) = loader::load_lifecycle(sizes, None).map_err(probe("lifecycle"))?;
     let mut cache = ProcessCache::new("bench", boot_wall_ns());
     seed_processes(Path::new("/proc"), &mut cache, &Seeded::default(), &maps.processes);

@@ -72,7 +72,8 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	s->process.parent_exec_time = rec.parent_exec_time;
 	s->process.parent_tgid = parent_tgid;
 	s->process.flags |= PROCESS_CLONE;
-	if (namespace_pid(child) == 1)
+	rec.namespace_pid = namespace_pid(child);
+	if (rec.namespace_pid == 1)
 		s->process.flags |= PROCESS_IN_INIT_TREE;
 	if (s->process.flags & PROCESS_IN_INIT_TREE)
 		rec.flags |= EXEC_IN_INIT_TREE;
@@ -211,7 +212,8 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 		s->process.flags = 0;
 		s->rec.flags |= EXEC_UNKNOWN_PARENT;
 	}
-	if (namespace_pid(task) == 1)
+	s->rec.namespace_pid = namespace_pid(task);
+	if (s->rec.namespace_pid == 1)
 		s->process.flags |= PROCESS_IN_INIT_TREE;
 	if (s->process.flags & PROCESS_IN_INIT_TREE)
 		s->rec.flags |= EXEC_IN_INIT_TREE;

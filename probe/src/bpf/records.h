@@ -62,6 +62,8 @@ struct record_exec {
 	__u32 cwd_len;
 	__u32 args_len; /* argv as in memory: NUL-terminated strings, argv[0] first */
 	__u32 cgroup_len;
+	__u32 namespace_pid; /* in the innermost pid namespace; 0: that is the host's */
+	__u32 pad;
 	/* filename, cwd, args, cgroup name follow */
 };
 
@@ -70,6 +72,8 @@ struct record_fork {
 	__u64 parent_exec_time;
 	__u32 parent_tgid;
 	__u32 flags;
+	__u32 namespace_pid;
+	__u32 pad;
 };
 
 struct record_exit {

@@ -87,21 +87,23 @@ impl Table {
         }
     }
 
-    /// A cgroup as the kernel side tells of it.
-    pub fn made(&mut self, cgroup: &Made<'_>) {
+    /// A cgroup as the kernel side tells of it; returns what was made of that.
+    pub fn made(&mut self, cgroup: &Made<'_>) -> CgroupFacts {
         let name = String::from_utf8_lossy(cgroup.name);
         let container_id = match cgroup.container {
             0 => None,
             own if own == cgroup.id => names::container_id(&name).map(Arc::from),
             above => self.get(above).and_then(|facts| facts.container_id.clone()),
         };
-        self.insert(CgroupFacts {
+        let facts = CgroupFacts {
             id: cgroup.id,
             pod_uid: String::from_utf8_lossy(cgroup.pod).into(),
             container_cgroup: cgroup.container,
             container_id,
             name: name.into(),
-        });
+        };
+        self.insert(facts.clone());
+        facts
     }
 
     /// The cgroup was removed at `time` (boot ns).
@@ -126,6 +128,11 @@ impl Table {
             self.removed.pop_front();
             self.cgroups.remove(&cgroup);
         }
+    }
+
+    /// All cgroups known, removed ones included.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<CgroupFacts>> {
+        self.cgroups.values()
     }
 
     /// Cgroups known, removed ones included.

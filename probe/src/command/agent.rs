@@ -273,7 +273,8 @@ fn sense(
         ));
     }
     let prefer = preference(args.backend);
-    match Sensing::start(name, capabilities.clone(), prefer, outputs, metrics) {
+    let root = &args.cgroup_root;
+    match Sensing::start(name, root, capabilities.clone(), prefer, outputs, metrics) {
         Ok(sensing) => {
             tracing::info!(node = name, processes = sensing.processes, "Watching");
             Kernel::Seen(Box::new(sensing))

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use libbpf_rs::MapHandle;
 use tokio::sync::oneshot;
 
+use crate::cgroups::Table;
 use crate::loader::{SharedMaps, Sizes};
 use crate::metrics::Metrics;
 use crate::output::{Outputs, Summary};

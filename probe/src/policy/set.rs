@@ -254,7 +254,9 @@ impl PolicySet {
             Workloads::Some { host, pods } => (*host, pods),
         };
         if let Some(reason) = &self.blind {
-            return Err(ApplyError::Scope(format!("processes of pods cannot be told apart: {reason}")));
+            return Err(ApplyError::Scope(format!(
+                "processes of pods cannot be told apart: {reason}"
+            )));
         }
         let Some(pods) = pods else { return Ok((HookScope::Some { host, pods: None }, None)) };
         let bit = ScopeBit::begin(&self.bits, &self.scopes, pods)?;

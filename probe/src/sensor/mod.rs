@@ -23,7 +23,7 @@ pub use seed::seed_processes;
 use crate::cgroups::Table;
 use crate::event::{Body, Event, Exit, Kprobe, WallTime};
 use crate::policy::{HookTable, LoadedHook};
-use crate::process_cache::{Image, ProcessCache};
+use crate::process_cache::{Image, Place, ProcessCache};
 use record::{Call, Header, ImageKey, Record, Return};
 
 /// How often the offset between boot time and wall time is read again.
@@ -150,6 +150,12 @@ pub fn boot_wall_ns() -> i64 {
     wall.tv_sec * 1_000_000_000 + wall.tv_nsec - boot_now() as i64
 }
 
+/// Whether the process is where it was when it called exec. Who has left every pod counts as there.
+fn is_there(image: &Image, place: &Place) -> bool {
+    let before = image.process.cgroup.as_ref().map(|cgroup| cgroup.id);
+    place.cgroup.as_ref().is_none_or(|now| before == Some(now.id))
+}
+
 impl Translator {
     /// Starts with the processes and cgroups that are there.
     #[must_use]
@@ -190,8 +196,8 @@ impl Translator {
         };
         match body {
             record::Body::Exec(exec) => {
-                let cgroup = self.cgroups.get(exec.cgroup_id);
-                let image = self.cache.exec(header.image, &exec, cgroup).clone();
+                let place = self.place(exec.cgroup_id);
+                let image = self.cache.exec(header.image, &exec, place).clone();
                 self.emit(header.time, image, header.tid, Body::Exec, emit);
             }
             record::Body::Fork(fork) => {
@@ -200,7 +206,9 @@ impl Translator {
             record::Body::Exit { code } => self.exit(&header, code, emit),
             record::Body::Call(call) => self.call(&header, &call, emit),
             record::Body::Return(ret) => self.returned(&header, &ret, emit),
-            record::Body::Cgroup(made) => self.cgroups.made(&made),
+            record::Body::Cgroup(made) => {
+                self.cgroups.made(&made);
+            }
             record::Body::CgroupGone { id } => self.cgroups.remove(id, header.time),
         }
     }
@@ -294,19 +302,24 @@ impl Translator {
     /// A policy event is never dropped for want of its process: /proc is asked, and failing that the event
     /// carries the bare pid with Tetragon's flag `unknown`.
     fn image(&mut self, key: ImageKey, cgroup_id: u64) -> Image {
-        let cgroup = self.cgroups.get(cgroup_id);
-        if self.cache.get(key).is_none()
-            && let Some(found) = procfs::read(std::path::Path::new("/proc"), key.tgid)
-        {
-            self.cache.insert_found(&found, cgroup);
-        }
-        if let Some(cgroup) = cgroup {
-            self.cache.entered(key, cgroup);
+        let place = self.place(cgroup_id);
+        if let Some(image) = self.cache.get(key) {
+            if is_there(image, &place) {
+                return image.clone();
+            }
+            self.cache.entered(key, place.clone());
+        } else if let Some(found) = procfs::read(std::path::Path::new("/proc"), key.tgid) {
+            self.cache.insert_found(&found, place.clone());
         }
         match self.cache.get(key) {
             Some(image) => image.clone(),
-            None => self.cache.unknown(key, cgroup),
+            None => self.cache.unknown(key, place),
         }
+    }
+
+    /// What is known of a cgroup.
+    fn place(&self, cgroup: u64) -> Place {
+        Place { cgroup: self.cgroups.get(cgroup).cloned(), association: None }
     }
 
     fn emit(&mut self, time: u64, image: Image, tid: u32, body: Body, emit: &mut dyn FnMut(Event)) {

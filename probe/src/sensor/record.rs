@@ -106,6 +106,8 @@ pub struct Exec<'a> {
     pub flags: u32,
     pub uid: u32,
     pub auid: u32,
+    /// 0 where the process is in no pid namespace but the host's.
+    pub namespace_pid: u32,
     pub cgroup_id: u64,
     pub filename: &'a [u8],
     pub cwd: &'a [u8],
@@ -120,6 +122,8 @@ pub struct Fork {
     pub parent: ImageKey,
     /// [`exec_flag`]
     pub flags: u32,
+    /// See [`Exec::namespace_pid`].
+    pub namespace_pid: u32,
 }
 
 /// A policy hook was hit.
@@ -237,6 +241,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
                 exec_time: u64_at(bytes, offset_of!(record_fork, parent_exec_time)),
             },
             flags: u32_at(bytes, offset_of!(record_fork, flags)),
+            namespace_pid: u32_at(bytes, offset_of!(record_fork, namespace_pid)),
         }),
         kind::EXIT => Body::Exit { code: u32_at(bytes, offset_of!(record_exit, code)) },
         kind::CALL => Body::Call(call(bytes).ok_or_else(short)?),
@@ -284,6 +289,7 @@ fn exec(bytes: &[u8]) -> Option<Exec<'_>> {
         flags: u32_at(bytes, offset_of!(record_exec, flags)),
         uid: u32_at(bytes, offset_of!(record_exec, uid)),
         auid: u32_at(bytes, offset_of!(record_exec, auid)),
+        namespace_pid: u32_at(bytes, offset_of!(record_exec, namespace_pid)),
         cgroup_id: u64_at(bytes, offset_of!(record_exec, cgroup_id)),
         filename: take(len(offset_of!(record_exec, filename_len)))?,
         cwd: take(len(offset_of!(record_exec, cwd_len)))?,

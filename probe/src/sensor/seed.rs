@@ -10,7 +10,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use super::procfs::{self, Found};
 use crate::bpf::process::types::process;
 use crate::cgroups::Seeded;
-use crate::process_cache::ProcessCache;
+use crate::process_cache::{Place, ProcessCache};
 
 /// `enum process_flag` in `records.h`.
 const PROCESS_IN_INIT_TREE: u32 = 1 << 1;
@@ -25,7 +25,7 @@ pub fn seed_processes(
     let found = procfs::scan(proc);
     for one in &found {
         let cgroup = cgroups.processes.get(&one.pid).and_then(|id| cgroups.table.get(*id));
-        cache.insert_found(one, cgroup);
+        cache.insert_found(one, Place { cgroup: cgroup.cloned(), association: None });
         let in_init_tree = cache
             .get(super::record::ImageKey { tgid: one.pid, exec_time: one.start_time })
             .is_some_and(|image| image.process.in_init_tree);

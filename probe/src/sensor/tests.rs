@@ -13,6 +13,7 @@ use crate::bpf::generic_fentry::types::{
     record_call, record_exit, record_fork, record_header, record_return,
 };
 use crate::bpf::process::types::record_exec;
+use crate::cgroups::Table;
 use crate::event::{self, Body, Value};
 use crate::policy::LoadedHook;
 use crate::process_cache::ProcessCache;
