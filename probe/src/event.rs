@@ -7,6 +7,7 @@ mod pod;
 
 use std::sync::{Arc, OnceLock};
 
+use crate::cgroups::CgroupFacts;
 pub(crate) use pod::joined_arguments;
 pub use pod::{Association, Container, ExecProbe, Grade, Pod};
 
@@ -85,7 +86,9 @@ pub struct Process {
     pub refcnt: u32,
     /// Pid in its own pid namespace; 0 where that is the host's.
     pub namespace_pid: u32,
-    /// The pod's cgroup it was started in (cluster mode); `None` on the host.
+    /// Its cgroup, where that is a pod's.
+    pub cgroup: Option<Arc<CgroupFacts>>,
+    /// The same, with what is known of the pod (cluster mode); `None` on the host.
     pub association: Option<Arc<Association>>,
     /// The part of the JSON object before the pod, which is the same in all events, rendered at first use.
     ///

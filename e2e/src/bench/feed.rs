@@ -13,7 +13,7 @@ use securitywatch_probe::metrics::Metrics;
 use securitywatch_probe::output::{OutputConfig, Outputs, WatchOutput, origin};
 use securitywatch_probe::process_cache::ProcessCache;
 use securitywatch_probe::secrets::Secrets;
-use securitywatch_probe::sensor::{Cgroups, Translator, boot_now, boot_wall_ns};
+use securitywatch_probe::sensor::{Places, Translator, boot_now, boot_wall_ns};
 use securitywatch_probe::ship::ShipSettings;
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +71,7 @@ pub fn feed(
         .map_err(probe("outputs"))?;
     let mut translator = Translator::new(
         ProcessCache::new("bench", boot_wall_ns()),
-        Cgroups::default(),
+        Places::default(),
         hook_table()?,
     );
 

@@ -15,13 +15,6 @@ enum hierarchy_kind {
 	HIERARCHY_CPU = 3,
 };
 
-struct hierarchy_config {
-	__u32 kind;
-	__u32 id; /* as the kernel numbers hierarchies: /proc/self/cgroup */
-};
-
-const volatile struct hierarchy_config hierarchy SEC(".rodata.hierarchy");
-
 /* Cgroup id to pod and container. Other cgroups, and those of the host, are not in it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -51,9 +44,9 @@ struct {
 } containers SEC(".maps");
 
 /* Where a controller stands in css_set.subsys depends on the kernel's configuration. */
-static __always_inline u32 controller_index(void)
+static __always_inline u32 controller_index(u32 kind)
 {
-	switch (hierarchy.kind) {
+	switch (kind) {
 	case HIERARCHY_MEMORY:
 		if (bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
 			return bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id);
@@ -66,27 +59,28 @@ static __always_inline u32 controller_index(void)
 	return bpf_core_enum_value(enum cgroup_subsys_id, cpu_cgrp_id);
 }
 
-static __always_inline struct cgroup *current_cgroup(void)
+/* `kind` is a constant in .rodata, so only one of the ways is left. */
+static __always_inline struct cgroup *current_cgroup(u32 kind)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct css_set *set = BPF_CORE_READ(task, cgroups);
 	struct cgroup_subsys_state *css = NULL;
 
-	if (hierarchy.kind == HIERARCHY_UNIFIED)
+	if (kind == HIERARCHY_UNIFIED)
 		return BPF_CORE_READ(set, dfl_cgrp);
 	bpf_probe_read_kernel(&css, sizeof(css),
 			      (void *)set + bpf_core_field_offset(struct css_set, subsys) +
-				      controller_index() * sizeof(css));
+				      controller_index(kind) * sizeof(css));
 	return BPF_CORE_READ(css, cgroup);
 }
 
-static __always_inline u64 current_cgroup_id(void)
+static __always_inline u64 current_cgroup_id(u32 kind)
 {
 	struct cgroup *cgroup;
 
-	if (hierarchy.kind == HIERARCHY_UNIFIED)
+	if (kind == HIERARCHY_UNIFIED)
 		return bpf_get_current_cgroup_id();
-	cgroup = current_cgroup();
+	cgroup = current_cgroup(kind);
 	return BPF_CORE_READ(cgroup, kn, id);
 }
 

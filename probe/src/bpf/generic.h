@@ -58,7 +58,7 @@ static __always_inline bool is_in_scope(void)
 
 	if (!cfg.scope)
 		return true;
-	id = current_cgroup_id();
+	id = current_cgroup_id(cfg.hierarchy);
 	cgroup = bpf_map_lookup_elem(&cgroups, &id);
 	if (!cgroup)
 		return cfg.scope & SCOPE_HOST;
@@ -109,6 +109,7 @@ static __always_inline void send_call(struct slot *s)
 		else if (cfg.args[n].kind == ARG_PATH)
 			read_mode(s, n, (void *)s->regs[cfg.args[n].index]);
 	}
+	s->rec.cgroup_id = current_cgroup_id(cfg.hierarchy);
 	used = s->used;
 	if (used > PAYLOAD_ROOM)
 		used = PAYLOAD_ROOM;

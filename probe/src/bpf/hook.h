@@ -96,6 +96,7 @@ struct hook_config {
 	__u32 generation; /* silent unless the gate holds this number */
 	__u32 scope;	  /* enum scope_flag; 0: every process */
 	__u32 scope_bit;  /* of pods and containers */
+	__u32 hierarchy;  /* enum hierarchy_kind */
 	struct arg_config args[MAX_ARGS + 1];
 	struct selector selectors[MAX_SELECTORS];
 };

@@ -7,6 +7,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define PF_KTHREAD 0x00200000
 
+const volatile __u32 hierarchy SEC(".rodata.hierarchy"); /* enum hierarchy_kind */
+
 /* The largest exec record: header, file name, cwd, argv, cgroup name. */
 struct exec_scratch {
 	struct record_exec rec;
@@ -20,13 +22,6 @@ struct {
 	__type(key, u32);
 	__type(value, struct exec_scratch);
 } exec_scratches SEC(".maps");
-
-static __always_inline void send_lifecycle(struct record_header *h, u32 len)
-{
-	h->len = len;
-	if (bpf_ringbuf_output(&lifecycle, h, len, wake_flags(&lifecycle)))
-		count_loss(LOSS_LIFECYCLE_RING_FULL);
-}
 
 static __always_inline u32 namespace_pid(struct task_struct *task)
 {
@@ -172,7 +167,7 @@ static __always_inline u32 read_args(struct exec_scratch *s, struct task_struct 
 
 static __always_inline u32 read_cgroup(struct exec_scratch *s, u32 at)
 {
-	struct cgroup *cgroup = current_cgroup();
+	struct cgroup *cgroup = current_cgroup(hierarchy);
 	const char *name = BPF_CORE_READ(cgroup, kn, name);
 	long n;
 
@@ -198,7 +193,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	s->rec.h.exec_time = s->rec.h.time;
 	s->rec.uid = BPF_CORE_READ(task, cred, euid.val);
 	s->rec.auid = bpf_core_field_exists(task->loginuid) ? BPF_CORE_READ(task, loginuid.val) : ~0u;
-	s->rec.cgroup_id = current_cgroup_id();
+	s->rec.cgroup_id = current_cgroup_id(hierarchy);
 
 	old = bpf_map_lookup_elem(&processes, &tgid);
 	if (old && !(old->flags & PROCESS_CLONE)) {

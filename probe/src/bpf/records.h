@@ -103,6 +103,7 @@ struct record_cgroup_gone {
 struct record_call {
 	struct record_header h;
 	__u64 ret;
+	__u64 cgroup_id;
 	__u32 hook;
 	__u8 action;
 	__u8 ret_action;

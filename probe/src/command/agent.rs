@@ -287,7 +287,9 @@ fn sense(
         ));
     }
     let prefer = preference(args.backend);
-    match Sensing::start(name, capabilities.clone(), prefer, outputs, Some(pods), metrics) {
+    let root = &args.cgroup_root;
+    let pods = Some(pods);
+    match Sensing::start(name, root, capabilities.clone(), prefer, outputs, pods, metrics) {
         Ok(sensing) => {
             tracing::info!(node = name, processes = sensing.processes, "Watching");
             Kernel::Seen(Box::new(sensing))

@@ -19,7 +19,7 @@ use crate::pods::associate::missing;
 use crate::pods::hold::Hold;
 use crate::policy::HookTable;
 use crate::process_cache::ProcessCache;
-use crate::sensor::{Cgroups, Loss, Rings, Sensor, SensorStats};
+use crate::sensor::{Loss, Places, Rings, Sensor, SensorStats};
 
 /// How long a stop waits for a disk, a terminal, a stream or a webhook.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ pub enum ReaderError {
 /// What the meaning of a record is looked up in.
 pub(super) struct Sources {
     pub cache: ProcessCache,
-    pub cgroups: Cgroups,
+    pub places: Places,
     pub table: HookTable,
 }
 
@@ -63,7 +63,7 @@ impl Reader {
         let handle = |map: &MapHandle| MapHandle::try_from(map).map_err(ReaderError::Rings);
         let (telemetry, lifecycle) = (handle(&maps.telemetry)?, handle(&maps.lifecycle)?);
         let (control, losses) = (handle(&maps.control)?, handle(&maps.losses)?);
-        let Sources { cache, cgroups, table } = sources;
+        let Sources { cache, places, table } = sources;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let (opened, open_result) = std::sync::mpsc::channel();
@@ -81,7 +81,7 @@ impl Reader {
                     }
                 };
                 let _ = opened.send(Ok(()));
-                let mut sensor = Sensor::new(rings, cache, cgroups, table, losses);
+                let mut sensor = Sensor::new(rings, cache, places, table, losses);
                 let incomplete = Incomplete::new(&metrics);
                 let mut watched = LossWatch::new(metrics);
                 while !stopped.load(Ordering::Relaxed) && !outputs.is_unread() {

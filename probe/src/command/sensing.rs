@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::reader::{Reader, ReaderError, Sources};
 use crate::capabilities::Capabilities;
-use crate::cgroups::{ScopeMaps, ScopeMapsError};
+use crate::cgroups::{self, Layout, ScopeMaps, ScopeMapsError, Seeded};
 use crate::loader::{self, Lifecycle, LoadError, Sizes};
 use crate::metrics::Metrics;
 use crate::output::{Outputs, Summary};
@@ -16,7 +16,7 @@ use crate::pods::hold::Hold;
 use crate::pods::{Associations, Pods};
 use crate::policy::PolicySet;
 use crate::process_cache::ProcessCache;
-use crate::sensor::{self, Cgroups, Loss, SensorStats, seed_processes};
+use crate::sensor::{self, Loss, Places, SensorStats, seed_processes};
 
 /// Why nothing is seen.
 #[derive(Debug, thiserror::Error)]
@@ -41,43 +41,63 @@ pub(super) struct Sensing {
     pub ended: oneshot::Receiver<()>,
     /// Processes that were there already.
     pub processes: usize,
+    /// Whether the pod of a process can be told, or why not.
+    pub pods: Result<(), String>,
 }
 
 impl Sensing {
     /// Loads the lifecycle programs and starts to read. From then on somebody reads the rings, so a long load of
-    /// many hooks loses nothing. With `pods`, events carry theirs, and policies may select some.
+    /// many hooks loses nothing. With `known` pods, events carry theirs, and policies may select some.
     pub(super) fn start(
         node: &str,
+        cgroup_root: &Path,
         capabilities: Capabilities,
         prefer: Preference,
         outputs: Outputs,
-        pods: Option<&Pods>,
+        known: Option<&Pods>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, SensingError> {
         let sizes = Sizes::for_memory(memory_bytes());
-        let (lifecycle, maps) = loader::load_lifecycle(sizes)?;
+        let layout = Layout::detect(cgroup_root);
+        let (lifecycle, maps) = loader::load_lifecycle(sizes, layout.as_ref().ok())?;
         let mut cache = ProcessCache::new(node, sensor::boot_wall_ns());
-        let cgroups = Cgroups {
-            associations: pods.map(|pods| Associations::new(pods.clone())),
-            ..Cgroups::default()
+        let pods = match (&layout, &lifecycle.pods) {
+            (Err(error), _) => Err(error.to_string()),
+            (_, Err(error)) => Err(error.to_string()),
+            (Ok(layout), Ok(())) => Ok(cgroups::seed(&layout.root, &maps.cgroups)),
         };
-        if let Some(pods) = pods {
-            pods.write_scopes(Box::new(ScopeMaps::new(&maps)?));
+        let (seeded, pods) = match pods {
+            Ok(seeded) => (seeded, Ok(())),
+            Err(reason) => (Seeded::default(), Err(reason)),
+        };
+        if seeded.without_room > 0 {
+            let cgroups = seeded.without_room;
+            tracing::warn!(cgroups, "Too many cgroups of pods: these count as the host's");
         }
-        let processes = seed_processes(Path::new("/proc"), &mut cache, &maps.processes);
+        if let Some(known) = known {
+            known.write_scopes(Box::new(ScopeMaps::new(&maps)?));
+        }
+        let Seeded { table, processes: in_pods, .. } = seeded;
+        let associations = known.map(|known| Associations::new(known.clone()));
+        let mut places = Places::new(table, associations);
+        let proc = Path::new("/proc");
+        let processes = seed_processes(proc, &mut cache, &in_pods, &mut places, &maps.processes);
         let mut policies = PolicySet::new(maps, capabilities, prefer);
-        if let Some(pods) = pods {
-            policies.keep_scopes(Arc::new(pods.clone()));
+        if let Some(known) = known {
+            policies.keep_scopes(Arc::new(known.clone()));
+        }
+        if let Err(reason) = &pods {
+            policies.cannot_tell_pods(reason);
         }
         let (reader, ended) = Reader::start(
             policies.maps(),
             sizes,
-            Sources { cache, cgroups, table: policies.table() },
+            Sources { cache, places, table: policies.table() },
             outputs,
-            Hold::new(pods.cloned().unwrap_or_default()),
+            Hold::new(known.cloned().unwrap_or_default()),
             Arc::clone(metrics),
         )?;
-        Ok(Self { policies, lifecycle, reader, ended, processes })
+        Ok(Self { policies, lifecycle, reader, ended, processes, pods })
     }
 
     /// Detaches everything, sends what was read, and says what became of it. Not to be called from a thread of

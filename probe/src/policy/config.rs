@@ -377,6 +377,7 @@ pub fn rodata_bytes(config: &hook_config) -> Vec<u8> {
     out.extend_from_slice(&config.generation.to_ne_bytes());
     out.extend_from_slice(&config.scope.to_ne_bytes());
     out.extend_from_slice(&config.scope_bit.to_ne_bytes());
+    out.extend_from_slice(&config.hierarchy.to_ne_bytes());
     for arg in &config.args {
         push_arg(&mut out, arg);
     }

@@ -84,6 +84,8 @@ pub struct PolicySet {
     table: HookTable,
     loaded: HashMap<String, Loaded>,
     scopes: Arc<dyn ScopeKeeper>,
+    /// Why no process can be told to be of a pod or of the host.
+    blind: Option<String>,
     bits: BitPool,
     next_hook: u32,
     next_generation: u32,
@@ -133,6 +135,7 @@ impl PolicySet {
             table: HookTable::default(),
             loaded: HashMap::new(),
             scopes: Arc::new(NoPods),
+            blind: None,
             bits: BitPool::default(),
             next_hook: 1,
             next_generation: 1,
@@ -142,6 +145,11 @@ impl PolicySet {
     /// From now on policies may select pods. Without this, such a policy is refused.
     pub fn keep_scopes(&mut self, keeper: Arc<dyn ScopeKeeper>) {
         self.scopes = keeper;
+    }
+
+    /// From now on policies that apply to some processes only are refused, and why.
+    pub fn cannot_tell_pods(&mut self, reason: &str) {
+        self.blind = Some(reason.to_owned());
     }
 
     /// The decoder's view.
@@ -245,6 +253,11 @@ impl PolicySet {
             Workloads::Everything => return Ok((HookScope::Everything, None)),
             Workloads::Some { host, pods } => (*host, pods),
         };
+        if let Some(reason) = &self.blind {
+            return Err(ApplyError::Scope(format!(
+                "processes of pods cannot be told apart: {reason}"
+            )));
+        }
         let Some(pods) = pods else { return Ok((HookScope::Some { host, pods: None }, None)) };
         let bit = ScopeBit::begin(&self.bits, &self.scopes, pods)?;
         let by_container = !pods.containers.is_empty();
