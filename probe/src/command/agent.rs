@@ -124,7 +124,7 @@ pub fn agent(args: AgentArgs) -> Result<String, AgentError> {
     let (report, wanted) = watch::channel(Wanted::default());
     let writer = Writer::new(&client, name);
     let writing = runtime.spawn(writer.run(wanted, args.report_jitter));
-    let mut round = Round::new(&args, capabilities, own_namespace, &kernel, metrics);
+    let mut round = Round::new(&args, capabilities, own_namespace, &kernel, pods, metrics);
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         round.watch(client);

@@ -16,13 +16,14 @@ use crate::agent::judge::judge;
 use crate::agent::outputs::{Accounts, awaited, is_same};
 use crate::agent::report::{self, Facts, Sight};
 use crate::agent::shipping::{self, Shipping};
-use crate::agent::state::{State, Step, refusal};
+use crate::agent::state::{Gaps, State, Step, refusal};
 use crate::agent::store::Objects;
 use crate::agent::watch::{Cluster, PolicyFollowers, follow_watches};
 use crate::capabilities::Capabilities;
 use crate::cli::AgentArgs;
 use crate::metrics::{CauseLabel, Metrics};
 use crate::output::{OutputControl, WatchOutput};
+use crate::pods::Pods;
 use crate::policy::PolicySet;
 use crate::sensor::Loss;
 
@@ -42,6 +43,9 @@ pub(super) struct Round {
     shipping: Shipping,
     capabilities: Capabilities,
     sight: Sight,
+    pods: Pods,
+    /// Why no process's pod can be told.
+    untold: Option<String>,
     metrics: Arc<Metrics>,
 }
 
@@ -51,6 +55,7 @@ impl Round {
         capabilities: Capabilities,
         own_namespace: String,
         kernel: &Kernel,
+        pods: Pods,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (state, sight) = match kernel {
@@ -60,6 +65,11 @@ impl Round {
                 (State::blind(reason), Sight::Blind(why.clone()))
             }
         };
+        let untold = match kernel {
+            Kernel::Seen(sensing) => sensing.pods.as_ref().err().cloned(),
+            Kernel::Blind(_) => None,
+        };
+        let untold = untold.map(|why| format!("which pod a process is of cannot be told: {why}"));
         Self {
             cluster: Cluster::default(),
             client: None,
@@ -73,6 +83,8 @@ impl Round {
             shipping: Shipping::default(),
             capabilities,
             sight,
+            pods,
+            untold,
             metrics,
         }
     }
@@ -100,6 +112,7 @@ impl Round {
             self.judge();
         }
         self.exchange_outputs(control);
+        self.pods.tick(Instant::now());
     }
 
     fn judge(&mut self) {
@@ -216,6 +229,7 @@ impl Round {
         now: Timestamp,
     ) -> SecurityWatchNodeStatus {
         let moment = Instant::now();
+        let gaps = self.gaps(moment);
         let policies: Vec<NodePolicy> = self
             .state
             .entries()
@@ -228,12 +242,17 @@ impl Round {
                     }
                     None => self.refused.iter().find(|(n, _)| *n == number).map(|(_, r)| r.clone()),
                 };
-                report::policy(entry, shipping)
+                report::policy(entry, &gaps, shipping)
             })
             .collect();
         self.shipping.keep(|number| self.state.entries().any(|entry| entry.number == number));
         let lost = self.losses();
         report::status(Facts { capabilities: &self.capabilities, sight, policies, lost }, now)
+    }
+
+    fn gaps(&self, now: Instant) -> Gaps {
+        let gap = |by_container| self.untold.clone().or_else(|| self.pods.gap(by_container, now));
+        Gaps { pods: gap(false), containers: gap(true) }
     }
 
     fn losses(&self) -> Vec<(&'static str, u64)> {
