@@ -12,7 +12,7 @@ use securitywatch_api::v1alpha1::{
 };
 
 use super::ledger::{End, Past};
-use super::state::Entry;
+use super::state::{Entry, Gaps};
 use crate::capabilities::{Capabilities, Support};
 
 /// Most policies in a report, as the definition allows; those that fail come first.
@@ -49,8 +49,8 @@ pub struct Facts<'a> {
 
 /// The report on one watch.
 #[must_use]
-pub fn policy(entry: &Entry, shipping: Option<ShippingReport>) -> NodePolicy {
-    let (state, reason) = entry.standing();
+pub fn policy(entry: &Entry, gaps: &Gaps, shipping: Option<ShippingReport>) -> NodePolicy {
+    let (state, reason) = entry.standing(gaps);
     let (word, message) = reason.map(|reason| (reason.word, reason.message)).unzip();
     let hook = |hook: &crate::policy::HookReport| HookReport {
         call: cut(&hook.function, 256),

@@ -45,6 +45,10 @@ pub struct AgentArgs {
     #[arg(long, value_name = "NAME")]
     pub cluster_name: Option<String>,
 
+    /// Where the host's cgroups are mounted; in a container this must be the host's own folder
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/cgroup")]
+    pub cgroup_root: PathBuf,
+
     #[command(flatten)]
     pub event_log: EventLogArgs,
 

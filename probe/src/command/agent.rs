@@ -23,6 +23,9 @@ use crate::event_log::EventLogError;
 use crate::local_output::{LocalOutput, Shown};
 use crate::metrics::{self, Metrics, ServeError};
 use crate::output::{OutputConfig, OutputControl, OutputError, Outputs, Waiting, origin};
+use crate::pods::Pods;
+use crate::pods::follow::follow;
+use crate::pods::runtime::HOST_ROOT;
 use crate::ship::{Backoff, ShipSettings};
 use round::Round;
 
@@ -120,12 +123,13 @@ pub fn agent(args: AgentArgs) -> Result<String, AgentError> {
     let (outputs, mut control) = start_outputs(&args, &name, &runtime, &metrics)?;
     control.share_spool(SPOOL_BYTES);
     let (client, own_namespace) = runtime.block_on(connect())?;
-    let mut kernel = sense(&args, &name, &capabilities, outputs, &metrics);
+    let pods = start_pods(&runtime, &client, &name)?;
+    let mut kernel = sense(&args, &name, &capabilities, outputs, &pods, &metrics);
     let (report, wanted) = watch::channel(Wanted::default());
     let writer = Writer::new(&client, name);
     let writing = runtime.spawn(writer.run(wanted, args.report_jitter));
     let ledger = open_ledger(args.state.as_deref());
-    let mut round = Round::new(&args, capabilities, own_namespace, &kernel, metrics);
+    let mut round = Round::new(&args, capabilities, own_namespace, &kernel, pods, metrics);
     let (ledger, past) = ledger.map_or((None, None), |(ledger, past)| (Some(ledger), past));
     round.tell_of(past);
     let (stop, stopped) = oneshot::channel();
@@ -324,12 +328,21 @@ fn start_outputs(
     Ok(Outputs::start_exchangeable(config, Some(local), runtime.handle(), metrics)?)
 }
 
+/// Followed before anything is seen: the pods that are there are known when their processes are.
+fn start_pods(runtime: &Runtime, client: &kube::Client, node: &str) -> Result<Pods, AgentError> {
+    let pods = Pods::default();
+    pods.read_runtime(Path::new(HOST_ROOT)).map_err(system("start the reader of bundles"))?;
+    runtime.spawn(follow(client.clone(), node.to_owned(), pods.clone()));
+    Ok(pods)
+}
+
 /// A node whose kernel cannot do it reports that, instead of starting again and again.
 fn sense(
     args: &AgentArgs,
     name: &str,
     capabilities: &Capabilities,
     outputs: Outputs,
+    pods: &Pods,
     metrics: &Arc<Metrics>,
 ) -> Kernel {
     let blind = |why: String| {
@@ -345,7 +358,9 @@ fn sense(
         ));
     }
     let prefer = preference(args.backend);
-    match Sensing::start(name, capabilities.clone(), prefer, outputs, metrics) {
+    let root = &args.cgroup_root;
+    let pods = Some(pods);
+    match Sensing::start(name, root, capabilities.clone(), prefer, outputs, pods, metrics) {
         Ok(sensing) => {
             tracing::info!(node = name, processes = sensing.processes, "Watching");
             Kernel::Seen(Box::new(sensing))
