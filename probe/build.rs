@@ -8,7 +8,7 @@ use std::{env, ffi::OsString};
 
 use libbpf_cargo::SkeletonBuilder;
 
-const OBJECTS: [&str; 4] = ["process", "generic_kprobe", "generic_fentry", "trial"];
+const OBJECTS: [&str; 5] = ["process", "cgroup", "generic_kprobe", "generic_fentry", "trial"];
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));

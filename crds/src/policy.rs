@@ -4,11 +4,17 @@
 //! [`Policy`] or a list of [`crate::field::FieldError`]s. Nothing here knows a kernel: whether a
 //! function exists, and which backend serves it, is decided on the node by the probe's planner.
 
+mod scope;
+
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
 use crate::field::FieldPath;
+pub use scope::{
+    CONTAINER_KEYS, LabelSelector, LabelTest, POD_NAMESPACE_LABEL, PodScope, Requirement, Scope,
+    Workloads, image_repository,
+};
 
 /// Most selectors a hook may carry; Tetragon's own limit.
 pub const MAX_SELECTORS: usize = 5;
@@ -29,8 +35,19 @@ pub const MAX_POSTFIX_BYTES: usize = 127;
 pub struct Policy {
     /// `metadata.name` of the TracingPolicy or of the watch; the events' `policy_name`.
     pub name: String,
+    /// Where it applies.
+    pub scope: Scope,
     /// In the order of the document: kprobes first.
     pub hooks: Vec<Hook>,
+}
+
+impl Policy {
+    /// Whether a process is killed for some call. The call itself may still complete.
+    #[must_use]
+    pub fn kills(&self) -> bool {
+        let selectors = self.hooks.iter().flat_map(|hook| &hook.selectors);
+        selectors.into_iter().any(|s| s.action.sigkill || s.return_action.sigkill)
+    }
 }
 
 /// One `kprobes[]` entry.

@@ -14,6 +14,10 @@
 pub mod process {
     include!(concat!(env!("OUT_DIR"), "/process.skel.rs"));
 }
+/// the cgroups of pods as they are made and removed
+pub mod cgroup {
+    include!(concat!(env!("OUT_DIR"), "/cgroup.skel.rs"));
+}
 /// policy hooks by kprobe and kretprobe
 pub mod generic_kprobe {
     include!(concat!(env!("OUT_DIR"), "/generic_kprobe.skel.rs"));

@@ -3,7 +3,13 @@
 //! The shapes follow Tetragon's export schema; `encode` writes them. Strings are already valid UTF-8
 //! (kernel bytes pass a lossy conversion in `sensor`).
 
+mod pod;
+
 use std::sync::{Arc, OnceLock};
+
+use crate::cgroups::CgroupFacts;
+pub(crate) use pod::joined_arguments;
+pub use pod::{Association, Container, ExecProbe, Grade, Pod};
 
 /// Nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -78,14 +84,33 @@ pub struct Process {
     pub docker: String,
     /// 0 is not shown. Tetragon shows 1 on the exit of a fork that never called exec.
     pub refcnt: u32,
-    /// The pod, once associated (cluster mode).
-    pub pod: Option<Arc<Pod>>,
-    /// The part of the JSON object that is the same in all events, rendered at first use.
+    /// Pid in its own pid namespace; 0 where that is the host's.
+    pub namespace_pid: u32,
+    /// Its cgroup, where that is a pod's.
+    pub cgroup: Option<Arc<CgroupFacts>>,
+    /// The same, with what is known of the pod (cluster mode); `None` on the host.
+    pub association: Option<Arc<Association>>,
+    /// The part of the JSON object before the pod, which is the same in all events, rendered at first use.
     ///
     /// ## Warning
     /// Change a process by changing a clone before it is shared: a clone starts with nothing rendered,
     /// while a field changed in place after the first event would not be seen in the JSON.
     pub json: RenderedOnce,
+}
+
+impl Process {
+    /// Its pod, as far as it is known by now.
+    #[must_use]
+    pub fn pod(&self) -> Option<&Arc<Pod>> {
+        self.association.as_ref()?.pod()
+    }
+
+    /// Whether it looks like an exec probe of its container.
+    #[must_use]
+    pub fn may_be_exec_probe(&self) -> bool {
+        let probes = self.pod().map_or(&[][..], |pod| &pod.container.exec_probes);
+        probes.iter().any(|probe| probe.is_like(&self.binary, &self.arguments))
+    }
 }
 
 /// Text that is rendered at most once for the value it stands in; empty in a clone.
@@ -103,33 +128,6 @@ impl Clone for RenderedOnce {
     fn clone(&self) -> Self {
         Self::default()
     }
-}
-
-/// The pod of a process.
-#[derive(Debug, Clone, Default)]
-pub struct Pod {
-    pub namespace: String,
-    pub name: String,
-    pub uid: String,
-    pub container: Container,
-    /// Sorted by key.
-    pub labels: Vec<(String, String)>,
-    pub workload: String,
-    pub workload_kind: String,
-}
-
-/// The container of a process.
-#[derive(Debug, Clone, Default)]
-pub struct Container {
-    /// `containerd://<64 hex>`
-    pub id: String,
-    pub name: String,
-    pub image_id: String,
-    pub image_name: String,
-    pub start_time: WallTime,
-    /// Pid inside the container's namespace; 0 is unknown.
-    pub pid: u32,
-    pub maybe_exec_probe: bool,
 }
 
 /// `process_exit`'s own fields.

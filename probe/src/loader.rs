@@ -6,11 +6,13 @@ use std::os::fd::AsFd;
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenMapMut, PrintLevel};
 
+use crate::bpf::cgroup::CgroupSkelBuilder;
 use crate::bpf::generic_fentry::GenericFentrySkelBuilder;
 use crate::bpf::generic_kprobe::GenericKprobeSkelBuilder;
 use crate::bpf::process::ProcessSkelBuilder;
+use crate::cgroups::{Kind, Layout};
 use crate::planner::Backend;
-use crate::policy::config::HookConfig;
+use crate::policy::config::{HookConfig, HookScope};
 
 /// Sizes the node decides.
 #[derive(Debug, Clone, Copy)]
@@ -21,11 +23,13 @@ pub struct Sizes {
     pub telemetry_ring: u32,
     /// Processes alive at once.
     pub processes: u32,
+    /// Cgroups of pods at once.
+    pub cgroups: u32,
 }
 
 impl Sizes {
     /// For a node with this much memory: rings of 1/1024 and 1/512 of it within 1 to 4 and 2 to 8 MiB,
-    /// 32,768 processes and more from 32 GiB on.
+    /// 32,768 processes and more from 32 GiB on, 4,096 cgroups of pods and more from 16 GiB on.
     ///
     /// The reader empties the rings a hundred times a second, so these hold the bursts of 50 ms at half a million
     /// events a second; larger ones would only be memory that each node shows as the probe's, twice.
@@ -39,6 +43,7 @@ impl Sizes {
             lifecycle_ring: power(bytes / 1024, MIB, 4 * MIB),
             telemetry_ring: power(bytes / 512, 2 * MIB, 8 * MIB),
             processes: power(bytes / MIB, 32_768, 262_144),
+            cgroups: power(bytes / (4 * MIB), 4096, 32_768),
         }
     }
 }
@@ -69,8 +74,12 @@ pub struct SharedMaps {
     pub losses: MapHandle,
     pub control: MapHandle,
     pub gates: MapHandle,
+    pub cgroups: MapHandle,
+    pub pods: MapHandle,
+    pub containers: MapHandle,
     sequences: MapHandle,
     path_walks: MapHandle,
+    hierarchy: Kind,
     /// From the first policy hook on.
     slots: Option<MapHandle>,
     pendings: Option<MapHandle>,
@@ -80,6 +89,8 @@ pub struct SharedMaps {
 #[derive(Debug)]
 pub struct Lifecycle {
     _links: Vec<Link>,
+    /// Whether the cgroups of pods are followed, or why not.
+    pub pods: Result<(), LoadError>,
 }
 
 /// One attached hook; dropping it detaches it.
@@ -95,12 +106,39 @@ pub fn log_libbpf() {
     })));
 }
 
-/// Loads and attaches fork, exec and exit.
+/// The maps that all objects share.
+macro_rules! reuse_shared {
+    ($open:expr, $maps:expr, $what:expr) => {{
+        let open = &mut $open.maps;
+        for (map, handle) in [
+            (&mut open.lifecycle, &$maps.lifecycle),
+            (&mut open.telemetry, &$maps.telemetry),
+            (&mut open.processes, &$maps.processes),
+            (&mut open.losses, &$maps.losses),
+            (&mut open.control, &$maps.control),
+            (&mut open.gates, &$maps.gates),
+            (&mut open.cgroups, &$maps.cgroups),
+            (&mut open.pods, &$maps.pods),
+            (&mut open.containers, &$maps.containers),
+            (&mut open.sequences, &$maps.sequences),
+        ] {
+            map.reuse_fd(handle.as_fd()).map_err(failed("share", $what))?;
+        }
+    }};
+}
+
+/// Loads and attaches fork, exec and exit, and what follows the cgroups of pods. `layout`: where those are, if
+/// there are any.
 ///
 /// # Errors
-/// The kernel refuses an object: no BTF, no privileges, or a kernel older than 5.10.
-pub fn load_lifecycle(sizes: Sizes) -> Result<(Lifecycle, SharedMaps), LoadError> {
+/// The kernel refuses an object: no BTF, no privileges, or a kernel older than 5.10. That it refuses only the
+/// part about cgroups is told in the result.
+pub fn load_lifecycle(
+    sizes: Sizes,
+    layout: Option<&Layout>,
+) -> Result<(Lifecycle, SharedMaps), LoadError> {
     let what = "process lifecycle";
+    let hierarchy = layout.map_or(Kind::Unified, |layout| layout.kind);
     let mut storage = MaybeUninit::uninit();
     let mut open =
         ProcessSkelBuilder::default().open(&mut storage).map_err(failed("open", what))?;
@@ -108,8 +146,12 @@ pub fn load_lifecycle(sizes: Sizes) -> Result<(Lifecycle, SharedMaps), LoadError
         (&mut open.maps.lifecycle, sizes.lifecycle_ring),
         (&mut open.maps.telemetry, sizes.telemetry_ring),
         (&mut open.maps.processes, sizes.processes),
+        (&mut open.maps.cgroups, sizes.cgroups),
     ] {
         map.set_max_entries(entries).map_err(failed("size", what))?;
+    }
+    if let Some(constants) = open.maps.rodata_hierarchy_data.as_deref_mut() {
+        constants.hierarchy = hierarchy as u32;
     }
     let skel = open.load().map_err(failed("load", what))?;
     let handle =
@@ -121,21 +163,46 @@ pub fn load_lifecycle(sizes: Sizes) -> Result<(Lifecycle, SharedMaps), LoadError
         losses: handle(&skel.maps.losses)?,
         control: handle(&skel.maps.control)?,
         gates: handle(&skel.maps.gates)?,
+        cgroups: handle(&skel.maps.cgroups)?,
+        pods: handle(&skel.maps.pods)?,
+        containers: handle(&skel.maps.containers)?,
         sequences: handle(&skel.maps.sequences)?,
         path_walks: handle(&skel.maps.path_walks)?,
+        hierarchy,
         slots: None,
         pendings: None,
     };
+    // Cgroups first: where a process is stands before its exec.
+    let followed = layout.map(|layout| load_cgroups(&maps, layout)).transpose();
+    let (mut links, pods) = match followed {
+        Ok(links) => (links.unwrap_or_default(), Ok(())),
+        Err(error) => (Vec::new(), Err(error)),
+    };
     // Exit first: a process that ends between two attachments must not stay in the table for ever.
-    let links = [
+    for (name, program) in [
         ("sched_process_exit", &skel.progs.on_exit),
         ("sched_process_fork", &skel.progs.on_fork),
         ("sched_process_exec", &skel.progs.on_exec),
-    ]
-    .into_iter()
-    .map(|(name, program)| program.attach().map_err(failed("attach", name)))
-    .collect::<Result<_, _>>()?;
-    Ok((Lifecycle { _links: links }, maps))
+    ] {
+        links.push(program.attach().map_err(failed("attach", name))?);
+    }
+    Ok((Lifecycle { _links: links, pods }, maps))
+}
+
+/// Follows the cgroups of pods as they are made and removed.
+fn load_cgroups(maps: &SharedMaps, layout: &Layout) -> Result<Vec<Link>, LoadError> {
+    let what = "cgroups of pods";
+    let mut storage = MaybeUninit::uninit();
+    let mut open = CgroupSkelBuilder::default().open(&mut storage).map_err(failed("open", what))?;
+    reuse_shared!(open, maps, what);
+    if let Some(constants) = open.maps.rodata_hierarchy_data.as_deref_mut() {
+        constants.hierarchy_id = layout.id;
+    }
+    let skel = open.load().map_err(failed("load", what))?;
+    [("cgroup_rmdir", &skel.progs.on_rmdir), ("cgroup_mkdir", &skel.progs.on_mkdir)]
+        .into_iter()
+        .map(|(name, program)| program.attach().map_err(failed("attach", name)))
+        .collect()
 }
 
 /// Which hook an instance is.
@@ -149,6 +216,8 @@ pub struct Identity {
     pub generation: u32,
     /// Our own thread group.
     pub self_tgid: u32,
+    /// Whose calls it sees.
+    pub scope: HookScope,
 }
 
 /// Loads one hook and attaches it to `function`. It stays silent until its gate is turned.
@@ -168,6 +237,8 @@ pub fn load_hook(
     rodata.gate = id.gate;
     rodata.generation = id.generation;
     rodata.self_tgid = id.self_tgid;
+    (rodata.scope, rodata.scope_bit) = id.scope.constants();
+    rodata.hierarchy = maps.hierarchy as u32;
     match backend {
         Backend::Kprobe | Backend::KprobeKretprobe => {
             load_kprobe(maps, *rodata, config, backend, function)
@@ -181,15 +252,9 @@ pub fn load_hook(
 /// The maps of a generic object that are shared or sized per hook; both front ends have the same.
 macro_rules! prepare_maps {
     ($open:expr, $maps:expr, $config:expr, $what:expr) => {{
+        reuse_shared!($open, $maps, $what);
         let open = &mut $open.maps;
         for (map, handle) in [
-            (&mut open.lifecycle, Some(&$maps.lifecycle)),
-            (&mut open.telemetry, Some(&$maps.telemetry)),
-            (&mut open.processes, Some(&$maps.processes)),
-            (&mut open.losses, Some(&$maps.losses)),
-            (&mut open.control, Some(&$maps.control)),
-            (&mut open.gates, Some(&$maps.gates)),
-            (&mut open.sequences, Some(&$maps.sequences)),
             (&mut open.path_walks, Some(&$maps.path_walks)),
             (&mut open.slots, $maps.slots.as_ref()),
             (&mut open.pendings, $maps.pendings.as_ref()),

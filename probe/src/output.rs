@@ -26,7 +26,7 @@ mod summary;
 mod watch;
 
 use control::{Exchange, StreamId};
-pub use control::{MAX_STREAMS, OutputControl};
+pub use control::{MAX_STREAMS, OutputControl, Waiting};
 pub use summary::Summary;
 pub use watch::{Scope, WatchOutput};
 

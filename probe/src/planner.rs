@@ -243,7 +243,7 @@ fn no_backend(
 mod tests {
     use std::collections::HashMap;
 
-    use securitywatch_api::policy::{Action, Arg, ArgKind, ReturnArg, Selector};
+    use securitywatch_api::policy::{Action, Arg, ArgKind, ReturnArg, Scope, Selector};
 
     use super::*;
     use crate::capabilities::Support;
@@ -307,7 +307,7 @@ mod tests {
     }
 
     fn outcome(hook: Hook, caps: &Capabilities, prefer: Preference) -> Outcome {
-        let policy = Policy { name: "p".into(), hooks: vec![hook] };
+        let policy = Policy { name: "p".into(), scope: Scope::default(), hooks: vec![hook] };
         plan(&policy, caps, prefer, &kernel()).remove(0).outcome
     }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use crate::event::{Process, WallTime};
+use crate::cgroups::{self, CgroupFacts};
+use crate::event::{Association, Process, WallTime, joined_arguments};
 use crate::sensor::procfs::Found;
 use crate::sensor::record::{Exec, Fork, ImageKey, exec_flag};
 
@@ -36,6 +37,14 @@ pub struct ProcessCache {
 pub struct Image {
     pub process: Arc<Process>,
     pub parent: Option<Arc<Process>>,
+}
+
+/// The pod's cgroup that a process is in, and what is known of that; empty on the host.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    pub cgroup: Option<Arc<CgroupFacts>>,
+    /// In a cluster.
+    pub association: Option<Arc<Association>>,
 }
 
 impl ProcessCache {
@@ -84,7 +93,7 @@ impl ProcessCache {
     }
 
     /// A process that /proc shows. Parents come first, so a parent that is missing is unknown.
-    pub fn insert_found(&mut self, found: &Found) {
+    pub fn insert_found(&mut self, found: &Found, place: Place) {
         let key = ImageKey { tgid: found.pid, exec_time: found.start_time };
         if self.current.contains_key(&found.pid) {
             return;
@@ -92,7 +101,7 @@ impl ProcessCache {
         let parent =
             self.get(ImageKey { tgid: found.parent, exec_time: 0 }).map(|i| Arc::clone(&i.process));
         let in_init_tree =
-            found.is_namespace_init || parent.as_ref().is_some_and(|p| p.in_init_tree);
+            found.namespace_pid == 1 || parent.as_ref().is_some_and(|p| p.in_init_tree);
         let root = found.cwd == b"/";
         let mut flags = String::from(if root { "procFS rootcwd" } else { "procFS" });
         if in_init_tree {
@@ -114,14 +123,17 @@ impl ProcessCache {
             flags,
             start_time: self.wall(found.start_time),
             in_init_tree,
-            docker: container_id(&found.cgroup),
+            docker: docker(place.cgroup.as_ref(), &found.cgroup),
+            namespace_pid: found.namespace_pid,
+            cgroup: place.cgroup,
+            association: place.association,
             ..Process::default()
         };
         self.insert(key, Arc::new(process), parent);
     }
 
-    /// A new image.
-    pub fn exec(&mut self, key: ImageKey, exec: &Exec<'_>) -> &Image {
+    /// A new image in its place.
+    pub fn exec(&mut self, key: ImageKey, exec: &Exec<'_>, place: Place) -> &Image {
         let parent = self.get(exec.parent).map(|i| Arc::clone(&i.process));
         let process = Process {
             exec_id: self.exec_id(key),
@@ -135,7 +147,10 @@ impl ProcessCache {
             flags: exec_flags(exec.flags),
             start_time: self.wall(key.exec_time),
             in_init_tree: exec.flags & exec_flag::IN_INIT_TREE != 0,
-            docker: container_id(exec.cgroup),
+            docker: docker(place.cgroup.as_ref(), exec.cgroup),
+            namespace_pid: exec.namespace_pid,
+            cgroup: place.cgroup,
+            association: place.association,
             ..Process::default()
         };
         if let Some(old) = self.current.get(&key.tgid).copied() {
@@ -152,6 +167,7 @@ impl ProcessCache {
         process.exec_id = self.exec_id(key);
         process.parent_exec_id = self.parent_id(parent.as_deref(), fork.parent);
         process.pid = key.tgid;
+        process.namespace_pid = fork.namespace_pid;
         process.start_time = self.wall(key.exec_time);
         process.in_init_tree = fork.flags & exec_flag::IN_INIT_TREE != 0;
         process.flags =
@@ -188,14 +204,34 @@ impl ProcessCache {
         }
     }
 
+    /// The process is in this pod's cgroup. One that was in another when it called exec, as a runtime's own that
+    /// becomes the container's, is of this pod from now on. One that leaves its pod keeps it: it came from there.
+    pub fn entered(&mut self, key: ImageKey, place: Place) {
+        let exec_time = match self.images.contains_key(&key) {
+            true => key.exec_time,
+            false => self.current.get(&key.tgid).copied().unwrap_or_default(),
+        };
+        let key = ImageKey { tgid: key.tgid, exec_time };
+        let Some(image) = self.images.get_mut(&key) else { return };
+        image.process = Arc::new(Process {
+            docker: docker(place.cgroup.as_ref(), &[]),
+            cgroup: place.cgroup,
+            association: place.association,
+            ..Process::clone(&image.process)
+        });
+    }
+
     /// A process nobody knows: bare pid, Tetragon's flag `unknown`.
     #[must_use]
-    pub fn unknown(&self, key: ImageKey) -> Image {
+    pub fn unknown(&self, key: ImageKey, place: Place) -> Image {
         let process = Process {
             exec_id: self.exec_id(key),
             pid: key.tgid,
             auid: u32::MAX,
             flags: String::from("unknown"),
+            docker: docker(place.cgroup.as_ref(), &[]),
+            cgroup: place.cgroup,
+            association: place.association,
             start_time: self.wall(key.exec_time),
             ..Process::default()
         };
@@ -256,25 +292,10 @@ fn binary(filename: &[u8], cwd: &[u8]) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// `argv[1..]` joined as Tetragon joins them: an argument with a space is quoted, and if it is the first,
-/// the text begins with a space. Trailing empty arguments are lost there, and here.
+/// `argv[1..]` in one string. Trailing empty arguments are lost in Tetragon, and here.
 fn arguments(argv: &[u8]) -> String {
     let end = argv.iter().rposition(|b| *b != 0).map_or(0, |n| n + 1);
-    let mut out = String::new();
-    for (n, argument) in argv[..end].split(|b| *b == 0).skip(1).enumerate() {
-        let argument = String::from_utf8_lossy(argument);
-        if argument.contains(' ') {
-            out.push_str(" \"");
-            out.push_str(&argument);
-            out.push('"');
-        } else {
-            if n > 0 {
-                out.push(' ');
-            }
-            out.push_str(&argument);
-        }
-    }
-    out
+    joined_arguments(argv[..end].split(|b| *b == 0).skip(1).map(String::from_utf8_lossy))
 }
 
 /// In Tetragon's order.
@@ -297,23 +318,15 @@ fn exec_flags(flags: u32) -> String {
     out
 }
 
-/// The first 31 characters of the container id in a cgroup's name: `cri-containerd-<id>.scope`,
-/// `crio-<id>.scope`, `docker-<id>.scope` or the bare id. Empty for other names.
-#[must_use]
-pub fn container_id(cgroup: &[u8]) -> String {
-    const ID_LEN: usize = 64;
+/// The first 31 characters of the container's id, as Tetragon shows it; empty outside of containers. Cgroups of
+/// pods are known whatever they are called; of others, the name tells.
+fn docker(cgroup: Option<&Arc<CgroupFacts>>, name: &[u8]) -> String {
     const SHOWN: usize = 31;
-    let Ok(name) = std::str::from_utf8(cgroup) else { return String::new() };
-    let name = name.strip_suffix(".scope").unwrap_or(name);
-    if name.starts_with("crio-conmon-") {
-        return String::new();
-    }
-    let id = name.rsplit(['-', ':']).next().unwrap_or(name);
-    if id.len() == ID_LEN && id.bytes().all(|b| b.is_ascii_hexdigit()) {
-        id[..SHOWN].to_owned()
-    } else {
-        String::new()
-    }
+    let id = match cgroup {
+        Some(facts) => facts.container_id.as_deref(),
+        None => std::str::from_utf8(name).ok().and_then(cgroups::container_id),
+    };
+    id.and_then(|id| id.get(..SHOWN)).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -349,7 +362,7 @@ mod tests {
         let parent = ImageKey { tgid: 1, exec_time: 1 };
         for time in 2..2 * MAX_ENDED as u64 {
             let key = ImageKey { tgid: 2, exec_time: time };
-            cache.fork(key, &Fork { parent, flags: 0 });
+            cache.fork(key, &Fork { parent, flags: 0, namespace_pid: 0 });
             cache.exit(key, time);
         }
         assert_eq!((cache.len(), cache.current.len()), (MAX_ENDED, 0));
@@ -370,27 +383,40 @@ mod tests {
     }
 
     #[test]
-    fn container_ids_of_every_runtime() {
+    fn a_process_that_enters_a_pod_is_of_it_from_then_on() {
         let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-        let shown = &id[..31];
-        for name in [
-            id.to_owned(),
-            format!("cri-containerd-{id}.scope"),
-            format!("crio-{id}.scope"),
-            format!("docker-{id}.scope"),
-            format!("libpod-{id}.scope"),
-            format!("kubelet-pod-slice:cri-containerd:{id}"),
-        ] {
-            assert_eq!(container_id(name.as_bytes()), shown, "{name}");
-        }
-        for name in [
-            "",
-            "init.scope",
-            "user@0.service",
-            &format!("crio-conmon-{id}.scope"),
-            "session-1.scope",
-        ] {
-            assert_eq!(container_id(name.as_bytes()), "", "{name}");
-        }
+        let facts = |number, container_id: Option<&str>| {
+            let facts = CgroupFacts {
+                id: number,
+                pod_uid: "uid".into(),
+                container_cgroup: number,
+                container_id: container_id.map(Arc::from),
+                name: "name".into(),
+            };
+            Place { cgroup: Some(Arc::new(facts)), association: None }
+        };
+        let mut cache = ProcessCache::new("n", 0);
+        let key = ImageKey { tgid: 2, exec_time: 5 };
+        let parent = ImageKey { tgid: 1, exec_time: 1 };
+        cache.fork(key, &Fork { parent, flags: 0, namespace_pid: 0 });
+        assert_eq!(cache.get(key).expect("forked").process.docker, "");
+        // The kernel side does not always know when the process called exec.
+        cache.entered(ImageKey { tgid: 2, exec_time: 0 }, facts(7, Some(id)));
+        let process = Arc::clone(&cache.get(key).expect("entered").process);
+        assert_eq!((process.docker.as_str(), process.pid), (&id[..31], 2));
+        assert_eq!(process.cgroup.as_ref().map(|c| c.id), Some(7));
+        let child = ImageKey { tgid: 3, exec_time: 9 };
+        assert_eq!(
+            cache.fork(child, &Fork { parent: key, flags: 0, namespace_pid: 0 }).process.docker,
+            id[..31]
+        );
+    }
+
+    #[test]
+    fn the_container_is_that_of_the_pods_cgroup_or_what_the_name_tells() {
+        let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+        assert_eq!(docker(None, format!("docker-{id}.scope").as_bytes()), id[..31]);
+        assert_eq!(docker(None, b"init.scope"), "");
+        assert_eq!(docker(None, b"\xff"), "");
     }
 }

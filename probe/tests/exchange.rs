@@ -6,7 +6,7 @@ mod scripted;
 use scripted::{Reply, Request, Server, Shared, Stream, parseable};
 use securitywatch_api::secret::Secret;
 use securitywatch_probe::alert::NotifySettings;
-use securitywatch_probe::event::{Body, Event, Hook, Kprobe, Pod, Process, WallTime};
+use securitywatch_probe::event::{Association, Body, Event, Hook, Kprobe, Pod, Process, WallTime};
 use securitywatch_probe::metrics::Metrics;
 use securitywatch_probe::output::{
     OutputConfig, OutputControl, Outputs, Scope, Summary, WatchOutput, origin,
@@ -62,9 +62,9 @@ impl Sensor {
 
     fn send(&mut self, binary: &str, namespace: Option<&str>, body: Body) {
         self.seq += 1;
-        let pod = namespace
-            .map(|namespace| Arc::new(Pod { namespace: namespace.into(), ..Pod::default() }));
-        let process = Process { binary: binary.into(), pod, ..Process::default() };
+        let pod = |namespace: &str| Pod { namespace: namespace.into(), ..Pod::default() };
+        let association = namespace.map(|name| Arc::new(Association::of(pod(name))));
+        let process = Process { binary: binary.into(), association, ..Process::default() };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let time = WallTime(i64::try_from(now.as_nanos()).unwrap());
         let process = Arc::new(process);

@@ -8,7 +8,7 @@ use securitywatch_api::document::load_all;
 use securitywatch_probe::alert::{NotifySettings, Outcome};
 use securitywatch_probe::encode::flatten::Origin;
 use securitywatch_probe::event::{
-    Action, Arg, Body, Event, Exit, Hook, Kprobe, Pod, Process, Value, WallTime,
+    Action, Arg, Association, Body, Event, Exit, Hook, Kprobe, Pod, Process, Value, WallTime,
 };
 use securitywatch_probe::metrics::Metrics;
 use securitywatch_probe::output::{OutputConfig, Outputs, Summary, WatchOutput};
@@ -93,7 +93,7 @@ fn process(binary: &str, arguments: &str, pod: &str) -> Arc<Process> {
         pid: 7,
         binary: binary.into(),
         arguments: arguments.into(),
-        pod: Some(Arc::new(pod)),
+        association: Some(Arc::new(Association::of(pod))),
         ..Process::default()
     })
 }

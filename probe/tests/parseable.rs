@@ -7,8 +7,8 @@ use parseable_standin::{Fault, Standin};
 use securitywatch_probe::alert::NotifySettings;
 use securitywatch_probe::encode::flatten::{ColumnType, SEED_EVENT_TYPE, columns};
 use securitywatch_probe::event::{
-    Action, Arg, Body, Event, Exit, Hook, Kprobe, PathValue, Pod, Process, SockValue, Value,
-    WallTime,
+    Action, Arg, Association, Body, Event, Exit, Hook, Kprobe, PathValue, Pod, Process, SockValue,
+    Value, WallTime,
 };
 use securitywatch_probe::metrics::Metrics;
 use securitywatch_probe::output::{OutputConfig, Outputs, Summary, WatchOutput, origin};
@@ -116,7 +116,7 @@ fn process(pid: u32, binary: &str) -> Arc<Process> {
         },
         start_time: WallTime(now()),
         auid: u32::MAX,
-        pod: Some(Arc::new(pod)),
+        association: Some(Arc::new(Association::of(pod))),
         ..Process::default()
     })
 }

@@ -9,6 +9,7 @@ mod filter;
 mod hook;
 mod names;
 mod number;
+mod scope;
 mod selector;
 mod value;
 
@@ -41,12 +42,12 @@ pub fn compile_policy(
         })
         .collect();
     refuse_other_hooks(base, spec, &mut errors);
-    refuse_scopes(base, spec, &mut errors);
+    let scope = scope::compile(base, spec, &mut errors);
     check_options(base, spec, &mut errors);
     if kprobes.is_empty() && errors.is_empty() {
         errors.add(base, "the policy has no hook: add kprobes, for example - {call: tcp_connect, syscall: false}");
     }
-    errors.into_result(Policy { name: name.to_owned(), hooks })
+    errors.into_result(Policy { name: name.to_owned(), scope, hooks })
 }
 
 fn refuse_other_hooks(base: &FieldPath, spec: &TracingPolicySpec, errors: &mut Errors) {
@@ -91,23 +92,6 @@ fn refuse_other_hooks(base: &FieldPath, spec: &TracingPolicySpec, errors: &mut E
 
 fn filled<T>(list: Option<&Vec<T>>) -> bool {
     list.is_some_and(|list| !list.is_empty())
-}
-
-fn refuse_scopes(base: &FieldPath, spec: &TracingPolicySpec, errors: &mut Errors) {
-    let scopes = [
-        ("podSelector", spec.pod_selector.is_some(), "pods"),
-        ("containerSelector", spec.container_selector.is_some(), "containers"),
-        ("hostSelector", spec.host_selector.is_some(), "host processes"),
-        ("nodeSelector", spec.node_selector.is_some(), "nodes"),
-    ];
-    for (field, present, what) in scopes {
-        if present {
-            errors.add(
-                &base.field(field),
-                format!("{field} is not supported: a policy cannot be limited to certain {what} yet; without the field it applies to every process"),
-            );
-        }
-    }
 }
 
 fn check_options(base: &FieldPath, spec: &TracingPolicySpec, errors: &mut Errors) {

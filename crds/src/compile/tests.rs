@@ -71,7 +71,7 @@ fn what_is_not_built_is_refused_at_its_path() {
         ],
         "tracepoints": [{"subsystem": "a", "event": "b"}],
         "loader": true,
-        "podSelector": {},
+        "hostSelector": {"matchLabels": {"a": "b"}},
         "options": [{"name": "policy-mode", "value": "monitor"}, {"name": "disable-kprobe-multi", "value": "1"}],
         "selectorsMacros": {"m": {}},
     }))
@@ -89,7 +89,7 @@ fn what_is_not_built_is_refused_at_its_path() {
             "spec.tracepoints",
             "spec.loader",
             "spec.selectorsMacros",
-            "spec.podSelector",
+            "spec.hostSelector",
             "spec.options[0].value",
         ]
     );

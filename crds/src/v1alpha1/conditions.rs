@@ -148,7 +148,7 @@ pub mod reasons {
     pub mod node_policy {
         /// Failed: an action in a namespaced watch would reach other namespaces.
         pub const ACTION_NOT_SCOPED: &str = "ActionNotScoped";
-        /// Loaded, and yet without events: which pod a process is of is not known.
+        /// Loaded, and some of the pods it is about may be missed: the message says which, and why.
         pub const PODS_UNKNOWN: &str = "PodsUnknown";
         /// Loading: the TracingPolicy objects are not known yet.
         pub const AWAITING_POLICY: &str = "AwaitingPolicy";

@@ -13,7 +13,7 @@ use securitywatch_probe::metrics::Metrics;
 use securitywatch_probe::output::{OutputConfig, Outputs, WatchOutput, origin};
 use securitywatch_probe::process_cache::ProcessCache;
 use securitywatch_probe::secrets::Secrets;
-use securitywatch_probe::sensor::{Translator, boot_now, boot_wall_ns};
+use securitywatch_probe::sensor::{Places, Translator, boot_now, boot_wall_ns};
 use securitywatch_probe::ship::ShipSettings;
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +70,11 @@ pub fn feed(
     };
     let mut outputs = Outputs::start(config, None, runtime.handle(), &Arc::new(Metrics::new()))
         .map_err(probe("outputs"))?;
-    let mut translator = Translator::new(ProcessCache::new("bench", boot_wall_ns()), hook_table()?);
+    let mut translator = Translator::new(
+        ProcessCache::new("bench", boot_wall_ns()),
+        Places::default(),
+        hook_table()?,
+    );
 
     let (started, cpu) = (Instant::now(), cpu_seconds());
     let (mut records, mut round_ns) = (0_u64, 20_000_000);

@@ -21,7 +21,7 @@ use securitywatch_probe::loader::{self, Sizes};
 use securitywatch_probe::planner::{self, Preference};
 use securitywatch_probe::policy::{HookTable, LoadedHook, PolicySet};
 use securitywatch_probe::process_cache::ProcessCache;
-use securitywatch_probe::sensor::{Rings, boot_wall_ns, record, seed_processes};
+use securitywatch_probe::sensor::{Places, Rings, boot_wall_ns, record, seed_processes};
 
 use super::{BenchError, io, policies, probe};
 
@@ -34,10 +34,16 @@ pub(super) const WORKLOAD: &str = "/t/workload.sh";
 /// # Errors
 /// The kernel takes a program or a policy back, or the workload fails.
 pub fn record(into: &Path) -> Result<(), BenchError> {
-    let sizes = Sizes { lifecycle_ring: 8 << 20, telemetry_ring: 8 << 20, processes: 32_768 };
-    let (lifecycle, maps) = loader::load_lifecycle(sizes).map_err(probe("lifecycle"))?;
+    let sizes = Sizes {
+        lifecycle_ring: 8 << 20,
+        telemetry_ring: 8 << 20,
+        processes: 32_768,
+        cgroups: 4096,
+    };
+    let (lifecycle, maps) = loader::load_lifecycle(sizes, None).map_err(probe("lifecycle"))?;
     let mut cache = ProcessCache::new("bench", boot_wall_ns());
-    seed_processes(Path::new("/proc"), &mut cache, &maps.processes);
+    let (in_pods, mut places) = (HashMap::new(), Places::default());
+    seed_processes(Path::new("/proc"), &mut cache, &in_pods, &mut places, &maps.processes);
     let mut set = PolicySet::new(maps, Capabilities::detect(), Preference::Auto);
     for (watch, document) in
         documents(&["/t/files.yaml".into(), "/t/egress.yaml".into()])?.iter().enumerate()

@@ -8,13 +8,15 @@ use super::{EventLog, ProbeConfig};
 
 /// Where the probe finds the accounts it ships with.
 const INGEST_FOLDER: &str = "/var/run/securitywatch/ingest";
-/// Where the probe finds the token that it reports hits with, and keeps hits that wait.
+/// Where the probe finds the token that it reports hits with.
 const TOKEN_FOLDER: &str = "/var/run/securitywatch/operator";
-const HITS_FOLDER: &str = "/var/lib/securitywatch/hits";
 /// How long such a token is good for; the kubelet exchanges it in time.
 const TOKEN_SECONDS: u32 = 3600;
 /// Where the event log is written, in the container and, unless the chart says otherwise, on the node.
 const EVENT_LOG_FOLDER: &str = "/var/log/securitywatch";
+/// What outlives the probe's process, and ends with its pod: the ledger, and hits that wait.
+const STATE_FOLDER: &str = "/var/lib/securitywatch";
+const STATE_SIZE: &str = "32Mi";
 /// Where the probe answers whether it is well, unless the chart says otherwise.
 const HEALTH_PORT: u16 = 8081;
 
@@ -142,6 +144,7 @@ fn arguments(config: &ProbeConfig, health: u16) -> Vec<String> {
         "agent".to_owned(),
         format!("--ingest-credentials={INGEST_FOLDER}"),
         format!("--health-addr=0.0.0.0:{health}"),
+        format!("--state={STATE_FOLDER}"),
     ];
     if let Some(port) = config.metrics_port {
         arguments.push(format!("--metrics-addr=0.0.0.0:{port}"));
@@ -150,7 +153,6 @@ fn arguments(config: &ProbeConfig, health: u16) -> Vec<String> {
         arguments.push(format!("--operator-url={url}"));
         arguments.push(format!("--operator-token={TOKEN_FOLDER}/token"));
         arguments.push(format!("--operator-ca={INGEST_FOLDER}/{ALERTS_CERTIFICATE}"));
-        arguments.push(format!("--hits={HITS_FOLDER}"));
     }
     if let Some(name) = config.cluster_name.as_ref().filter(|name| !name.is_empty()) {
         arguments.push(format!("--cluster-name={name}"));
@@ -204,10 +206,12 @@ fn event_log(config: &ProbeConfig) -> Option<&EventLog> {
 }
 
 fn mounts(config: &ProbeConfig) -> Value {
-    let mut mounts = vec![json!({"name": "ingest", "mountPath": INGEST_FOLDER, "readOnly": true})];
+    let mut mounts = vec![
+        json!({"name": "ingest", "mountPath": INGEST_FOLDER, "readOnly": true}),
+        json!({"name": "state", "mountPath": STATE_FOLDER}),
+    ];
     if operator_url(config).is_some() {
         mounts.push(json!({"name": "operator-token", "mountPath": TOKEN_FOLDER, "readOnly": true}));
-        mounts.push(json!({"name": "hits", "mountPath": HITS_FOLDER}));
     }
     if event_log(config).is_some() {
         mounts.push(json!({"name": "event-log", "mountPath": EVENT_LOG_FOLDER}));
@@ -215,14 +219,17 @@ fn mounts(config: &ProbeConfig) -> Value {
     Value::Array(mounts)
 }
 
-/// The ingest accounts, the token for the operator, room for hits that a container's death must not lose, and, where wanted,
+/// The ingest accounts, room for what a container's death must not lose, the token for the operator and, where wanted,
 /// the event log's folder. Type information and the kernel's
 /// tables are in the `/sys` and `/proc` that every container has.
 fn volumes(config: &ProbeConfig) -> Value {
-    let mut volumes = vec![json!({
-        "name": "ingest",
-        "secret": {"secretName": INGEST_SECRET, "optional": true, "defaultMode": 0o400},
-    })];
+    let mut volumes = vec![
+        json!({
+            "name": "ingest",
+            "secret": {"secretName": INGEST_SECRET, "optional": true, "defaultMode": 0o400},
+        }),
+        json!({"name": "state", "emptyDir": {"sizeLimit": STATE_SIZE}}),
+    ];
     if operator_url(config).is_some() {
         let token =
             json!({"path": "token", "audience": AUDIENCE, "expirationSeconds": TOKEN_SECONDS});
@@ -230,7 +237,6 @@ fn volumes(config: &ProbeConfig) -> Value {
             "name": "operator-token",
             "projected": {"defaultMode": 0o400, "sources": [{"serviceAccountToken": token}]},
         }));
-        volumes.push(json!({"name": "hits", "emptyDir": {"sizeLimit": "32Mi"}}));
     }
     if let Some(log) = event_log(config) {
         let path = log.host_path.as_deref().unwrap_or(EVENT_LOG_FOLDER);

@@ -57,10 +57,13 @@ fn the_least_privileges() {
     assert_eq!((&pod["hostPID"], &pod["hostNetwork"]), (&json!(true), &Value::Null));
     assert_eq!(
         pod["volumes"],
-        json!([{
-            "name": "ingest",
-            "secret": {"secretName": "securitywatch-ingest", "optional": true, "defaultMode": 256}
-        }])
+        json!([
+            {
+                "name": "ingest",
+                "secret": {"secretName": "securitywatch-ingest", "optional": true, "defaultMode": 256}
+            },
+            {"name": "state", "emptyDir": {"sizeLimit": "32Mi"}}
+        ])
     );
 }
 
@@ -103,13 +106,14 @@ fn the_charts_values_arrive() {
             "agent",
             "--ingest-credentials=/var/run/securitywatch/ingest",
             "--health-addr=0.0.0.0:9000",
+            "--state=/var/lib/securitywatch",
             "--metrics-addr=0.0.0.0:9464",
             "--cluster-name=prod",
             "--event-log=/var/log/securitywatch/events.json",
             "--event-log-max-size-mb=50"
         ])
     );
-    assert_eq!(pod["volumes"][1]["hostPath"]["path"], json!("/var/log/securitywatch"));
+    assert_eq!(pod["volumes"][2]["hostPath"]["path"], json!("/var/log/securitywatch"));
 }
 
 #[test]
@@ -121,16 +125,16 @@ fn hits_are_reported_with_a_token_of_their_own() {
         "--operator-url=https://securitywatch-operator.ns.svc:9443",
         "--operator-token=/var/run/securitywatch/operator/token",
         "--operator-ca=/var/run/securitywatch/ingest/alerts.crt",
-        "--hits=/var/lib/securitywatch/hits",
+        "--state=/var/lib/securitywatch",
     ] {
         assert!(arguments.contains(&json!(argument)), "{argument}");
     }
     assert_eq!(
-        pod["volumes"][1],
+        pod["volumes"][2],
         json!({"name": "operator-token", "projected": {"defaultMode": 256, "sources": [{"serviceAccountToken":
             {"path": "token", "audience": "securitywatch-operator", "expirationSeconds": 3600}}]}})
     );
-    assert_eq!(pod["volumes"][2]["emptyDir"], json!({"sizeLimit": "32Mi"}));
+    assert_eq!(pod["volumes"][1]["emptyDir"], json!({"sizeLimit": "32Mi"}));
     let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
     assert_eq!(mounts.len(), 3);
     assert_eq!(

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use securitywatch_api::policy::Policy;
+use securitywatch_api::policy::{Policy, Workloads};
 use securitywatch_api::v1alpha1::NodePolicyState;
 use securitywatch_api::v1alpha1::conditions::reasons::{accepted, node_policy, programmed, ready};
 use securitywatch_api::watch::{Alert, Parseable};
@@ -19,6 +19,15 @@ use crate::policy::{ApplyError, HookReport};
 
 /// A watch's number is given to another one only when no record of its hooks can be under way any more.
 const NUMBER_REST: Duration = Duration::from_secs(60);
+
+/// What keeps this node from knowing its pods and containers, in words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gaps {
+    /// Some pod may be missed.
+    pub pods: Option<String>,
+    /// Some container may be missed by a containerSelector; the former included.
+    pub containers: Option<String>,
+}
 
 /// One step in the kernel.
 #[derive(Debug, Clone, PartialEq)]
@@ -263,7 +272,7 @@ impl Entry {
 
     /// How the wish stands, and why.
     #[must_use]
-    pub fn standing(&self) -> (NodePolicyState, Option<Reason>) {
+    pub fn standing(&self, gaps: &Gaps) -> (NodePolicyState, Option<Reason>) {
         match (&self.wish.verdict, &self.tried) {
             (Verdict::Suspended, _) => {
                 let reason = Reason::new(ready::SUSPENDED, "spec.suspend is set");
@@ -276,21 +285,27 @@ impl Entry {
                 (NodePolicyState::Loading, Some(self.and_what_runs(reason)))
             }
             (Verdict::Run(_), None) => (NodePolicyState::Loading, None),
-            (Verdict::Run(_), Some(Ok(_))) => (NodePolicyState::Loaded, self.blind_spot()),
+            (Verdict::Run(_), Some(Ok(_))) => (NodePolicyState::Loaded, self.blind_spot(gaps)),
             (Verdict::Run(_), Some(Err(reason))) => {
                 (NodePolicyState::Failed, Some(self.and_what_runs(reason)))
             }
         }
     }
 
-    /// What a loaded watch does not see.
-    fn blind_spot(&self) -> Option<Reason> {
-        matches!(self.wish.scope, Scope::Namespace(_)).then(|| {
-            Reason::new(
-                node_policy::PODS_UNKNOWN,
-                "this version does not know which pod a process is of, so a SecurityWatch gets no events; write a ClusterSecurityWatch",
-            )
-        })
+    /// What a loaded watch that is about some pods may not see.
+    fn blind_spot(&self, gaps: &Gaps) -> Option<Reason> {
+        let pods = self.running.as_ref().and_then(|running| {
+            match &running.policy.as_ref()?.scope.workloads {
+                Workloads::Some { pods, .. } => pods.as_ref(),
+                Workloads::Everything => None,
+            }
+        });
+        let gap = match (pods, &self.wish.scope) {
+            (Some(pods), _) if !pods.containers.is_empty() => &gaps.containers,
+            (Some(_), _) | (None, Scope::Namespace(_)) => &gaps.pods,
+            (None, Scope::Everything) => return None,
+        };
+        Some(Reason::new(node_policy::PODS_UNKNOWN, gap.clone()?))
     }
 
     /// What fails, and what goes on all the same.
@@ -305,7 +320,6 @@ impl Entry {
             Some(Running { policy: Some(_), generation, .. }) => {
                 format!("; generation {generation} goes on")
             }
-            Some(_) if self.blind_spot().is_some() => return reason.clone(),
             Some(_) => "; exec and exit events go on".to_owned(),
         };
         Reason { word: reason.word.clone(), message: format!("{}{more}", reason.message) }
@@ -345,9 +359,10 @@ pub fn refusal(error: &ApplyError, named: Option<&str>) -> Reason {
             refusals.first().map_or(programmed::LOAD_FAILED, |refusal| refusal.reason)
         }
         ApplyError::TooMany => accepted::LIMIT_EXCEEDED,
-        ApplyError::Load { .. } | ApplyError::Kernel(_) | ApplyError::Gate(_) => {
-            programmed::LOAD_FAILED
-        }
+        ApplyError::Load { .. }
+        | ApplyError::Kernel(_)
+        | ApplyError::Scope(_)
+        | ApplyError::Gate(_) => programmed::LOAD_FAILED,
     };
     let message = match named {
         Some(named) => format!("{named}: {error}"),

@@ -43,6 +43,32 @@ static __always_inline bool is_silent(void)
 	return !generation || *generation != cfg.generation;
 }
 
+static __always_inline bool has_scope_bit(const struct scope *s)
+{
+	u32 bit = cfg.scope_bit;
+
+	return s && bit < SCOPE_BITS && s->bits[bit / 64] >> (bit % 64) & 1;
+}
+
+/* Whose call it is. Nothing of this is in the program of a policy that applies to every process. */
+static __always_inline bool is_in_scope(void)
+{
+	struct pod_cgroup *cgroup;
+	u64 id;
+
+	if (!cfg.scope)
+		return true;
+	id = current_cgroup_id(cfg.hierarchy);
+	cgroup = bpf_map_lookup_elem(&cgroups, &id);
+	if (!cgroup)
+		return cfg.scope & SCOPE_HOST;
+	if (!(cfg.scope & SCOPE_PODS))
+		return false;
+	if (has_scope_bit(bpf_map_lookup_elem(&pods, cgroup->pod)))
+		return true;
+	return cfg.scope & SCOPE_CONTAINERS && has_scope_bit(bpf_map_lookup_elem(&containers, &cgroup->container));
+}
+
 static __always_inline void fill_identity(struct record_header *h, u8 type)
 {
 	u32 tgid;
@@ -83,6 +109,7 @@ static __always_inline void send_call(struct slot *s)
 		else if (cfg.args[n].kind == ARG_PATH)
 			read_mode(s, n, (void *)s->regs[cfg.args[n].index]);
 	}
+	s->rec.cgroup_id = current_cgroup_id(cfg.hierarchy);
 	used = s->used;
 	if (used > PAYLOAD_ROOM)
 		used = PAYLOAD_ROOM;

@@ -37,7 +37,7 @@ int fentry_call(void *ctx)
 {
 	struct slot *s;
 
-	if (is_silent() || is_self())
+	if (is_silent() || is_self() || !is_in_scope())
 		return 0;
 	s = slot_claim();
 	if (!s)
@@ -72,7 +72,7 @@ int fexit_complete(void *ctx)
 	struct slot *s;
 	u64 v = 0;
 
-	if (is_silent() || is_self())
+	if (is_silent() || is_self() || !is_in_scope())
 		return 0;
 	s = slot_claim();
 	if (!s)

@@ -31,7 +31,7 @@ int kprobe_call(struct pt_regs *ctx)
 {
 	struct slot *s;
 
-	if (is_silent() || is_self())
+	if (is_silent() || is_self() || !is_in_scope())
 		return 0;
 	s = slot_claim();
 	if (!s)

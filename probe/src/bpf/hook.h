@@ -7,7 +7,7 @@
 #ifndef SW_HOOK_H
 #define SW_HOOK_H
 
-#include "maps.h"
+#include "cgroups.h"
 
 #define MAX_SELECTORS 5
 #define MAX_FILTERS 5
@@ -78,6 +78,12 @@ struct selector {
 	struct filter returns[MAX_FILTERS];
 };
 
+enum scope_flag {
+	SCOPE_HOST = 1 << 0,	   /* processes outside of any pod */
+	SCOPE_PODS = 1 << 1,	   /* processes of pods that have the bit */
+	SCOPE_CONTAINERS = 1 << 2, /* with SCOPE_PODS: and of containers that have it, in whatever pod */
+};
+
 struct hook_config {
 	__u32 hook;
 	__u32 self_tgid; /* the probe's own process is never reported: its log would feed itself */
@@ -88,6 +94,9 @@ struct hook_config {
 	struct arg_config ret;
 	__u32 gate;	  /* the policy's index in `gates` */
 	__u32 generation; /* silent unless the gate holds this number */
+	__u32 scope;	  /* enum scope_flag; 0: every process */
+	__u32 scope_bit;  /* of pods and containers */
+	__u32 hierarchy;  /* enum hierarchy_kind */
 	struct arg_config args[MAX_ARGS + 1];
 	struct selector selectors[MAX_SELECTORS];
 };

@@ -113,4 +113,11 @@ static __always_inline void fill_header(struct record_header *h, u8 type, u32 ri
 	h->tid = (u32)id;
 }
 
+static __always_inline void send_lifecycle(struct record_header *h, u32 len)
+{
+	h->len = len;
+	if (bpf_ringbuf_output(&lifecycle, h, len, wake_flags(&lifecycle)))
+		count_loss(LOSS_LIFECYCLE_RING_FULL);
+}
+
 #endif

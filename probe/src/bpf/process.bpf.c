@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* Process lifecycle: fork, exec and exit by BTF tracepoints, which every kernel from 5.10 on accepts. */
-#include "maps.h"
+#include "cgroups.h"
 #include "path.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define PF_KTHREAD 0x00200000
+
+const volatile __u32 hierarchy SEC(".rodata.hierarchy"); /* enum hierarchy_kind */
 
 /* The largest exec record: header, file name, cwd, argv, cgroup name. */
 struct exec_scratch {
@@ -20,13 +22,6 @@ struct {
 	__type(key, u32);
 	__type(value, struct exec_scratch);
 } exec_scratches SEC(".maps");
-
-static __always_inline void send_lifecycle(struct record_header *h, u32 len)
-{
-	h->len = len;
-	if (bpf_ringbuf_output(&lifecycle, h, len, wake_flags(&lifecycle)))
-		count_loss(LOSS_LIFECYCLE_RING_FULL);
-}
 
 static __always_inline u32 namespace_pid(struct task_struct *task)
 {
@@ -77,7 +72,8 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	s->process.parent_exec_time = rec.parent_exec_time;
 	s->process.parent_tgid = parent_tgid;
 	s->process.flags |= PROCESS_CLONE;
-	if (namespace_pid(child) == 1)
+	rec.namespace_pid = namespace_pid(child);
+	if (rec.namespace_pid == 1)
 		s->process.flags |= PROCESS_IN_INIT_TREE;
 	if (s->process.flags & PROCESS_IN_INIT_TREE)
 		rec.flags |= EXEC_IN_INIT_TREE;
@@ -169,9 +165,10 @@ static __always_inline u32 read_args(struct exec_scratch *s, struct task_struct 
 	return len;
 }
 
-static __always_inline u32 read_cgroup(struct exec_scratch *s, struct task_struct *task, u32 at)
+static __always_inline u32 read_cgroup(struct exec_scratch *s, u32 at)
 {
-	const char *name = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, name);
+	struct cgroup *cgroup = current_cgroup(hierarchy);
+	const char *name = BPF_CORE_READ(cgroup, kn, name);
 	long n;
 
 	if (at > 2 * MAX_PATH + MAX_ARGV)
@@ -196,7 +193,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	s->rec.h.exec_time = s->rec.h.time;
 	s->rec.uid = BPF_CORE_READ(task, cred, euid.val);
 	s->rec.auid = bpf_core_field_exists(task->loginuid) ? BPF_CORE_READ(task, loginuid.val) : ~0u;
-	s->rec.cgroup_id = bpf_get_current_cgroup_id();
+	s->rec.cgroup_id = current_cgroup_id(hierarchy);
 
 	old = bpf_map_lookup_elem(&processes, &tgid);
 	if (old && !(old->flags & PROCESS_CLONE)) {
@@ -215,7 +212,8 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 		s->process.flags = 0;
 		s->rec.flags |= EXEC_UNKNOWN_PARENT;
 	}
-	if (namespace_pid(task) == 1)
+	s->rec.namespace_pid = namespace_pid(task);
+	if (s->rec.namespace_pid == 1)
 		s->process.flags |= PROCESS_IN_INIT_TREE;
 	if (s->process.flags & PROCESS_IN_INIT_TREE)
 		s->rec.flags |= EXEC_IN_INIT_TREE;
@@ -230,7 +228,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	s->rec.filename_len = at = read_filename(s, bprm);
 	at += s->rec.cwd_len = read_cwd(s, task, at);
 	at += s->rec.args_len = read_args(s, task, at);
-	at += s->rec.cgroup_len = read_cgroup(s, task, at);
+	at += s->rec.cgroup_len = read_cgroup(s, at);
 	if (at > sizeof(s->data))
 		at = sizeof(s->data);
 	send_lifecycle(&s->rec.h, sizeof(s->rec) + at);

@@ -13,6 +13,8 @@
 #define BINARY_PATH 256
 #define BINARY_TAIL 128
 #define GATES 1024 /* policies loaded at once */
+#define SCOPE_BITS 1088 /* generations of policies that select pods: an exchanged policy has two for a while */
+#define POD_UID 40 /* 36 characters, or the 32 of a static pod's hash, and NULs */
 
 enum record_type {
 	RECORD_EXEC = 1,
@@ -20,6 +22,8 @@ enum record_type {
 	RECORD_EXIT = 3,
 	RECORD_CALL = 4,
 	RECORD_RETURN = 5,
+	RECORD_CGROUP = 6,
+	RECORD_CGROUP_GONE = 7,
 };
 
 enum exec_flag {
@@ -58,6 +62,8 @@ struct record_exec {
 	__u32 cwd_len;
 	__u32 args_len; /* argv as in memory: NUL-terminated strings, argv[0] first */
 	__u32 cgroup_len;
+	__u32 namespace_pid; /* in the innermost pid namespace; 0: that is the host's */
+	__u32 pad;
 	/* filename, cwd, args, cgroup name follow */
 };
 
@@ -66,6 +72,8 @@ struct record_fork {
 	__u64 parent_exec_time;
 	__u32 parent_tgid;
 	__u32 flags;
+	__u32 namespace_pid;
+	__u32 pad;
 };
 
 struct record_exit {
@@ -74,11 +82,28 @@ struct record_exit {
 	__u32 pad;
 };
 
+/* A cgroup of a pod was made; before any process can be in it. */
+struct record_cgroup {
+	struct record_header h;
+	__u64 cgroup;
+	__u64 container;
+	char pod[POD_UID];
+	__u32 name_len;
+	__u32 pad;
+	/* name follows */
+};
+
+struct record_cgroup_gone {
+	struct record_header h;
+	__u64 cgroup;
+};
+
 #define MAX_ARGS 5
 
 struct record_call {
 	struct record_header h;
 	__u64 ret;
+	__u64 cgroup_id;
 	__u32 hook;
 	__u8 action;
 	__u8 ret_action;
@@ -144,7 +169,8 @@ enum loss {
 	LOSS_PENDING_FULL = 3,
 	LOSS_PROCESS_TABLE_FULL = 4,
 	LOSS_SIGNAL_FAILED = 5,
-	LOSS_CAUSES = 6,
+	LOSS_CGROUP_TABLE_FULL = 6,
+	LOSS_CAUSES = 7,
 };
 
 /* What the kernel side remembers of a process: the value of map `processes`, keyed by tgid. */
@@ -162,6 +188,17 @@ struct process {
 enum process_flag {
 	PROCESS_CLONE = 1 << 0, /* forked, no exec since */
 	PROCESS_IN_INIT_TREE = 1 << 1,
+};
+
+/* The value of map `cgroups`: the pod of a cgroup. */
+struct pod_cgroup {
+	char pod[POD_UID];
+	__u64 container; /* the id of the cgroup directly below the pod's: this one or one above it; 0: the pod's own */
+};
+
+/* The value of maps `pods` and `containers`: bit n is set if generation n of the policies selects it. */
+struct scope {
+	__u64 bits[SCOPE_BITS / 64];
 };
 
 /* One page the two sides share: map `control`. */

@@ -22,6 +22,11 @@ pub struct AgentArgs {
     #[arg(long, value_name = "DIR")]
     pub ingest_credentials: PathBuf,
 
+    /// A folder of this pod that outlives the probe's process: hits that wait for the operator are kept there, and what
+    /// was lost with a killed probe is told by the next
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
     /// Report hits of alerts to the operator at this URL, for example
     /// https://securitywatch-operator.securitywatch-system.svc:9443. Without it no alert fires from this node
     #[arg(long, value_name = "URL", value_parser = operator_url, requires = "operator_token")]
@@ -36,13 +41,13 @@ pub struct AgentArgs {
     #[arg(long, value_name = "FILE")]
     pub operator_ca: Option<PathBuf>,
 
-    /// Where hits that wait for the operator are kept, so that a restart of the probe does not lose them
-    #[arg(long, value_name = "DIR")]
-    pub hits: Option<PathBuf>,
-
     /// The cluster's name in shipped events
     #[arg(long, value_name = "NAME")]
     pub cluster_name: Option<String>,
+
+    /// Where the host's cgroups are mounted; in a container this must be the host's own folder
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/cgroup")]
+    pub cgroup_root: PathBuf,
 
     #[command(flatten)]
     pub event_log: EventLogArgs,

@@ -1,7 +1,7 @@
 //! `run`: everything together, until a signal.
 
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,6 +22,9 @@ use crate::output::{OutputConfig, OutputError, Outputs, WatchOutput, origin};
 use crate::policy::ApplyError;
 use crate::secrets::Secrets;
 use crate::ship::ShipSettings;
+
+/// Where cgroups are mounted on every distribution.
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// Why nothing runs, or nothing runs any more.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +112,12 @@ pub fn run(args: RunArgs) -> Result<String, RunError> {
         tracing::info!(%addr, "Metrics at /metrics");
     }
 
-    let mut sensing = Sensing::start(&name, capabilities, prefer, outputs, &metrics)?;
+    let cgroups = Path::new(CGROUP_ROOT);
+    let mut sensing =
+        Sensing::start(&name, cgroups, capabilities, prefer, outputs, None, &metrics)?;
+    if let Err(reason) = &sensing.pods {
+        tracing::info!(reason, "Processes of pods cannot be told apart");
+    }
     let mut watches = Watches::new(args.files.clone(), node, prefer);
     watches.load(&mut sensing.policies, &documents, &report)?;
     let processes = sensing.processes;

@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::reader::{Reader, ReaderError};
+use super::reader::{Reader, ReaderError, Sources};
 use crate::capabilities::Capabilities;
+use crate::cgroups::{self, Layout, ScopeMaps, ScopeMapsError, Seeded};
 use crate::loader::{self, Lifecycle, LoadError, Sizes};
 use crate::metrics::Metrics;
 use crate::output::{Outputs, Summary};
 use crate::planner::Preference;
+use crate::pods::hold::Hold;
+use crate::pods::{Associations, Pods};
 use crate::policy::PolicySet;
 use crate::process_cache::ProcessCache;
-use crate::sensor::{self, Loss, SensorStats, seed_processes};
+use crate::sensor::{self, Loss, Places, SensorStats, seed_processes};
 
 /// Why nothing is seen.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,9 @@ pub enum SensingError {
     /// See [`ReaderError`].
     #[error(transparent)]
     Reader(#[from] ReaderError),
+    /// See [`ScopeMapsError`].
+    #[error(transparent)]
+    Scopes(#[from] ScopeMapsError),
 }
 
 /// Exec and exit are seen and read; policies can be loaded.
@@ -35,32 +41,63 @@ pub(super) struct Sensing {
     pub ended: oneshot::Receiver<()>,
     /// Processes that were there already.
     pub processes: usize,
+    /// Whether the pod of a process can be told, or why not.
+    pub pods: Result<(), String>,
 }
 
 impl Sensing {
     /// Loads the lifecycle programs and starts to read. From then on somebody reads the rings, so a long load of
-    /// many hooks loses nothing.
+    /// many hooks loses nothing. With `known` pods, events carry theirs, and policies may select some.
     pub(super) fn start(
         node: &str,
+        cgroup_root: &Path,
         capabilities: Capabilities,
         prefer: Preference,
         outputs: Outputs,
+        known: Option<&Pods>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, SensingError> {
         let sizes = Sizes::for_memory(memory_bytes());
-        let (lifecycle, maps) = loader::load_lifecycle(sizes)?;
+        let layout = Layout::detect(cgroup_root);
+        let (lifecycle, maps) = loader::load_lifecycle(sizes, layout.as_ref().ok())?;
         let mut cache = ProcessCache::new(node, sensor::boot_wall_ns());
-        let processes = seed_processes(Path::new("/proc"), &mut cache, &maps.processes);
-        let policies = PolicySet::new(maps, capabilities, prefer);
+        let pods = match (&layout, &lifecycle.pods) {
+            (Err(error), _) => Err(error.to_string()),
+            (_, Err(error)) => Err(error.to_string()),
+            (Ok(layout), Ok(())) => Ok(cgroups::seed(&layout.root, &maps.cgroups)),
+        };
+        let (seeded, pods) = match pods {
+            Ok(seeded) => (seeded, Ok(())),
+            Err(reason) => (Seeded::default(), Err(reason)),
+        };
+        if seeded.without_room > 0 {
+            let cgroups = seeded.without_room;
+            tracing::warn!(cgroups, "Too many cgroups of pods: these count as the host's");
+        }
+        if let Some(known) = known {
+            known.write_scopes(Box::new(ScopeMaps::new(&maps)?));
+        }
+        let Seeded { table, processes: in_pods, .. } = seeded;
+        let associations = known.map(|known| Associations::new(known.clone()));
+        let mut places = Places::new(table, associations);
+        let proc = Path::new("/proc");
+        let processes = seed_processes(proc, &mut cache, &in_pods, &mut places, &maps.processes);
+        let mut policies = PolicySet::new(maps, capabilities, prefer);
+        if let Some(known) = known {
+            policies.keep_scopes(Arc::new(known.clone()));
+        }
+        if let Err(reason) = &pods {
+            policies.cannot_tell_pods(reason);
+        }
         let (reader, ended) = Reader::start(
             policies.maps(),
             sizes,
-            cache,
-            policies.table(),
+            Sources { cache, places, table: policies.table() },
             outputs,
+            Hold::new(known.cloned().unwrap_or_default()),
             Arc::clone(metrics),
         )?;
-        Ok(Self { policies, lifecycle, reader, ended, processes })
+        Ok(Self { policies, lifecycle, reader, ended, processes, pods })
     }
 
     /// Detaches everything, sends what was read, and says what became of it. Not to be called from a thread of

@@ -139,9 +139,12 @@ impl CompactEncoder {
     fn start(&self, emoji: &str, word: &str, process: &Process, out: &mut Vec<u8>) {
         self.paint(Color::Blue, out, |out| print(out, format_args!("{emoji} {word:<7}")));
         out.push(b' ');
-        self.paint(Color::Green, out, |out| match &process.pod {
-            Some(pod) => print(out, format_args!("{}/{}", pod.namespace, pod.name)),
-            None => quote::word(&self.node, out),
+        self.paint(Color::Green, out, |out| match process.pod() {
+            // Of a pod that nobody knows yet there is only the uid.
+            Some(pod) if !pod.name.is_empty() => {
+                print(out, format_args!("{}/{}", pod.namespace, pod.name))
+            }
+            _ => quote::word(&self.node, out),
         });
         out.push(b' ');
         self.paint(Color::Magenta, out, |out| quote::word(&process.binary, out));

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::names;
 use super::rfc3339::Rfc3339;
 use crate::event::{
-    Arg, Body, Container, Event, Exit, Kprobe, PathValue, Pod, Process, SockValue, Value, WallTime,
+    Arg, Body, Event, Exit, Kprobe, PathValue, Pod, Process, SockValue, Value, WallTime,
 };
 
 pub mod text;
@@ -93,6 +93,11 @@ fn string_field(key: &[u8], value: &str, out: &mut Vec<u8>) {
 fn process(process: &Process, refcnt: u32, tid: u32, out: &mut Vec<u8>) {
     let common = process.json.get_or_render(|| render_common(process));
     out.extend_from_slice(common.as_bytes());
+    if let Some(of) = process.pod() {
+        pod(of, process, out);
+    }
+    string_field(b",\"docker\":\"", &process.docker, out);
+    string_field(b",\"parent_exec_id\":\"", &process.parent_exec_id, out);
     if refcnt != 0 {
         out.extend_from_slice(b",\"refcnt\":");
         text::number(refcnt, out);
@@ -106,7 +111,7 @@ fn process(process: &Process, refcnt: u32, tid: u32, out: &mut Vec<u8>) {
     });
 }
 
-/// The object up to `parent_exec_id`: all but what differs from event to event.
+/// The object up to `auid`: what is the same in all events. The pod may become known between two of them.
 fn render_common(process: &Process) -> Box<str> {
     let mut out = Vec::with_capacity(320 + process.binary.len() + process.arguments.len());
     out.push(b'{');
@@ -125,13 +130,12 @@ fn render_common(process: &Process) -> Box<str> {
     start_time(process.start_time, &mut out);
     out.extend_from_slice(b",\"auid\":");
     text::number(process.auid, &mut out);
-    if let Some(of) = &process.pod {
-        pod(of, &mut out);
-    }
-    string_field(b",\"docker\":\"", &process.docker, &mut out);
-    string_field(b",\"parent_exec_id\":\"", &process.parent_exec_id, &mut out);
-    // Everything written above came from `str`s and ASCII literals.
-    String::from_utf8(out).unwrap_or_default().into_boxed_str()
+    rendered(out)
+}
+
+/// Everything the writers here write comes from `str`s and ASCII literals.
+fn rendered(bytes: Vec<u8>) -> Box<str> {
+    String::from_utf8(bytes).unwrap_or_default().into_boxed_str()
 }
 
 /// 0 is an unknown start.
@@ -202,13 +206,49 @@ impl<'a> Members<'a> {
     }
 }
 
-fn pod(pod: &Pod, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"pod\":");
-    let mut members = Members::open(out);
+/// All processes of a container have the same pod, but for two members in its middle.
+fn pod(pod: &Pod, process: &Process, out: &mut Vec<u8>) {
+    let [before, after] = &pod.json;
+    out.extend_from_slice(before.get_or_render(|| render_pod_start(pod)).as_bytes());
+    if process.namespace_pid != 0 {
+        out.extend_from_slice(b"\"pid\":");
+        text::number(process.namespace_pid, out);
+        out.push(b',');
+    }
+    if process.may_be_exec_probe() {
+        out.extend_from_slice(b"\"maybe_exec_probe\":true,");
+    }
+    out.extend_from_slice(after.get_or_render(|| render_pod_end(pod)).as_bytes());
+}
+
+fn render_pod_start(pod: &Pod) -> Box<str> {
+    let mut out = b",\"pod\":".to_vec();
+    let mut members = Members::open(&mut out);
     members.string("namespace", &pod.namespace);
     members.string("name", &pod.name);
     members.string("uid", &pod.uid);
-    container(&pod.container, members.key("container"));
+    let container = &pod.container;
+    let mut members = Members::open(members.key("container"));
+    members.string("id", &container.id);
+    members.string("name", &container.name);
+    let mut image = Members::open(members.key("image"));
+    image.string("id", &container.image_id);
+    image.string("name", &container.image_name);
+    image.close();
+    start_time(container.start_time, &mut out);
+    out.push(b',');
+    rendered(out)
+}
+
+fn render_pod_end(pod: &Pod) -> Box<str> {
+    // Tetragon shows the object for every container, with `privileged` only where it is true.
+    let security: &[u8] = if pod.container.privileged {
+        b"\"security_context\":{\"privileged\":true}}"
+    } else {
+        b"\"security_context\":{}}"
+    };
+    let mut out = security.to_vec();
+    let mut members = Members { out: &mut out, first: false };
     if !pod.labels.is_empty() {
         let mut labels = Members::open(members.key("pod_labels"));
         for (key, value) in &pod.labels {
@@ -219,6 +259,7 @@ fn pod(pod: &Pod, out: &mut Vec<u8>) {
     members.string("workload", &pod.workload);
     members.string("workload_kind", &pod.workload_kind);
     members.close();
+    rendered(out)
 }
 
 impl Members<'_> {
@@ -232,29 +273,6 @@ impl Members<'_> {
         self.out.push(b':');
         text::string(value, self.out);
     }
-}
-
-fn container(container: &Container, out: &mut Vec<u8>) {
-    let mut members = Members::open(out);
-    members.string("id", &container.id);
-    members.string("name", &container.name);
-    let mut image = Members::open(members.key("image"));
-    image.string("id", &container.image_id);
-    image.string("name", &container.image_name);
-    image.close();
-    if container.start_time != WallTime::default() {
-        let out = members.key("start_time");
-        out.push(b'"');
-        Rfc3339::default().write(container.start_time, out);
-        out.push(b'"');
-    }
-    members.number("pid", container.pid);
-    if container.maybe_exec_probe {
-        members.key("maybe_exec_probe").extend_from_slice(b"true");
-    }
-    // Tetragon shows the object for every container, with `privileged` only where it is true.
-    members.key("security_context").extend_from_slice(b"{}");
-    members.close();
 }
 
 fn kprobe(kprobe: &Kprobe, out: &mut Vec<u8>) {

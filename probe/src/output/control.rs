@@ -9,8 +9,8 @@ use crate::metrics::Metrics;
 use crate::ship::{
     Credentials, HttpClient, ShipSettings, Shipper, Standing, StreamView, TargetError,
 };
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -20,6 +20,35 @@ pub const MAX_STREAMS: usize = 256;
 const MIN_SPOOL_BYTES: usize = 256 << 10;
 /// The sensor's thread looks for changes many times a second; beyond this it has ended.
 const EXCHANGE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What waits in all streams together, for any thread.
+#[derive(Debug, Clone, Default)]
+pub struct Waiting(Arc<Mutex<Vec<StreamView>>>);
+
+impl Waiting {
+    /// Events that are neither delivered nor counted as lost.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.streams().iter().map(StreamView::waiting).sum()
+    }
+
+    /// Those that ended and have nothing left are forgotten.
+    fn set(&self, running: impl Iterator<Item = StreamView>) {
+        let mut streams = self.streams();
+        let ended = std::mem::take(&mut *streams).into_iter().filter(|view| view.waiting() > 0);
+        let mut all: Vec<StreamView> = running.collect();
+        for view in ended {
+            if !all.iter().any(|known| known.is_same(&view)) {
+                all.push(view);
+            }
+        }
+        *streams = all;
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Vec<StreamView>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Identifies a running stream.
 pub(super) type StreamId = u32;
@@ -61,6 +90,7 @@ pub struct OutputControl {
     ship: ShipSettings,
     /// What may wait in all queues together.
     spool_total: Option<usize>,
+    waiting: Waiting,
     origin: Origin,
     rt: Handle,
     metrics: Arc<Metrics>,
@@ -89,6 +119,7 @@ impl OutputControl {
             next: 0,
             ship,
             spool_total: None,
+            waiting: Waiting::default(),
             origin,
             rt,
             metrics,
@@ -100,6 +131,12 @@ impl OutputControl {
     /// From now on all queues together hold at most about `bytes`.
     pub const fn share_spool(&mut self, bytes: usize) {
         self.spool_total = Some(bytes);
+    }
+
+    /// What waits in the streams, those of later exchanges too.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        self.waiting.clone()
     }
 
     /// Exchanges everything for what these watches ask for, by [`crate::event::Hook::watch`]. Of their
@@ -177,6 +214,7 @@ impl OutputControl {
             }
         }
         self.divide_spool();
+        self.waiting.set(self.streams.iter().map(|stream| stream.view.clone()));
         (
             Exchange { streams: placed, by_watch: self.routes(watches), alerts: None, done: None },
             errors,

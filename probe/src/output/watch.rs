@@ -39,7 +39,7 @@ impl Scope {
         match self {
             Self::Everything => true,
             Self::Namespace(namespace) => {
-                event.process.pod.as_ref().is_some_and(|pod| *pod.namespace == **namespace)
+                event.process.pod().is_some_and(|pod| *pod.namespace == **namespace)
             }
         }
     }

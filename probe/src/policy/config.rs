@@ -41,6 +41,43 @@ pub mod action {
     pub const SIGKILL: u8 = 1;
 }
 
+/// `enum scope_flag` in `hook.h`.
+mod scope_flag {
+    pub const HOST: u32 = 1 << 0;
+    pub const PODS: u32 = 1 << 1;
+    pub const CONTAINERS: u32 = 1 << 2;
+}
+
+/// Whose calls a hook sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookScope {
+    /// Every process's.
+    Everything,
+    /// Only some.
+    Some {
+        /// Of processes outside of any pod.
+        host: bool,
+        /// Of pods that have this bit; `true`: or whose container has it.
+        pods: Option<(u32, bool)>,
+    },
+}
+
+impl HookScope {
+    /// `scope` and `scope_bit` of the hook's constants.
+    #[must_use]
+    pub const fn constants(self) -> (u32, u32) {
+        let Self::Some { host, pods } = self else { return (0, 0) };
+        let host = if host { scope_flag::HOST } else { 0 };
+        match pods {
+            // Of nobody at all: no pod has a bit that does not exist.
+            None if host == 0 => (scope_flag::PODS, u32::MAX),
+            None => (host, 0),
+            Some((bit, false)) => (host | scope_flag::PODS, bit),
+            Some((bit, true)) => (host | scope_flag::PODS | scope_flag::CONTAINERS, bit),
+        }
+    }
+}
+
 /// In an address key's id: the filter's IPv6 networks.
 const ADDR_V6: u32 = 0x8000_0000;
 
@@ -338,6 +375,9 @@ pub fn rodata_bytes(config: &hook_config) -> Vec<u8> {
     push_arg(&mut out, &config.ret);
     out.extend_from_slice(&config.gate.to_ne_bytes());
     out.extend_from_slice(&config.generation.to_ne_bytes());
+    out.extend_from_slice(&config.scope.to_ne_bytes());
+    out.extend_from_slice(&config.scope_bit.to_ne_bytes());
+    out.extend_from_slice(&config.hierarchy.to_ne_bytes());
     for arg in &config.args {
         push_arg(&mut out, arg);
     }

@@ -5,9 +5,10 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use libbpf_rs::{MapCore, MapFlags};
-use securitywatch_api::policy::{ArgKind, Policy};
+use securitywatch_api::policy::{ArgKind, PodScope, Policy, Workloads};
 
-use super::config;
+use super::config::{self, HookScope};
+use super::scopes::{Bit, BitPool, NoPods, ScopeKeeper};
 use crate::capabilities::Capabilities;
 use crate::event;
 use crate::kernel::{KernelError, RunningKernel};
@@ -63,6 +64,9 @@ pub enum ApplyError {
     /// All gates are taken.
     #[error("{} policies are loaded, the most a node can hold", MAX_POLICIES)]
     TooMany,
+    /// Which pods it applies to cannot be told.
+    #[error("{0}")]
+    Scope(String),
     /// The exchange itself failed.
     #[error("turn gate: {0}")]
     Gate(#[source] libbpf_rs::Error),
@@ -79,6 +83,10 @@ pub struct PolicySet {
     preference: Preference,
     table: HookTable,
     loaded: HashMap<String, Loaded>,
+    scopes: Arc<dyn ScopeKeeper>,
+    /// Why no process can be told to be of a pod or of the host.
+    blind: Option<String>,
+    bits: BitPool,
     next_hook: u32,
     next_generation: u32,
 }
@@ -87,6 +95,33 @@ pub struct PolicySet {
 struct Loaded {
     gate: u32,
     hooks: Vec<(u32, AttachedHook)>,
+    bit: Option<ScopeBit>,
+}
+
+/// The bit of a generation, kept right by the keeper until it is dropped.
+#[derive(Debug)]
+struct ScopeBit {
+    bit: Bit,
+    keeper: Arc<dyn ScopeKeeper>,
+}
+
+impl ScopeBit {
+    fn begin(
+        pool: &BitPool,
+        keeper: &Arc<dyn ScopeKeeper>,
+        pods: &PodScope,
+    ) -> Result<Self, ApplyError> {
+        let bit = pool.take().ok_or(ApplyError::TooMany)?;
+        let held = Self { bit, keeper: Arc::clone(keeper) };
+        held.keeper.begin(held.bit.number(), pods).map_err(ApplyError::Scope)?;
+        Ok(held)
+    }
+}
+
+impl Drop for ScopeBit {
+    fn drop(&mut self) {
+        self.keeper.end(self.bit.number());
+    }
 }
 
 impl PolicySet {
@@ -99,9 +134,22 @@ impl PolicySet {
             preference,
             table: HookTable::default(),
             loaded: HashMap::new(),
+            scopes: Arc::new(NoPods),
+            blind: None,
+            bits: BitPool::default(),
             next_hook: 1,
             next_generation: 1,
         }
+    }
+
+    /// From now on policies may select pods. Without this, such a policy is refused.
+    pub fn keep_scopes(&mut self, keeper: Arc<dyn ScopeKeeper>) {
+        self.scopes = keeper;
+    }
+
+    /// From now on policies that apply to some processes only are refused, and why.
+    pub fn cannot_tell_pods(&mut self, reason: &str) {
+        self.blind = Some(reason.to_owned());
     }
 
     /// The decoder's view.
@@ -138,13 +186,19 @@ impl PolicySet {
             return Err(ApplyError::Refused { refusals });
         }
         let gate = self.gate_for(key)?;
+        let (scope, bit) = self.scope(&policy.scope.workloads)?;
         let generation = self.next_generation;
         self.next_generation += 1;
         let mut hooks = Vec::with_capacity(plan.len());
         for (planned, hook) in plan.iter().zip(&policy.hooks) {
             let Outcome::Attach { backend, parameters } = planned.outcome else { continue };
-            let id =
-                Identity { hook: self.next_hook, gate, generation, self_tgid: std::process::id() };
+            let id = Identity {
+                hook: self.next_hook,
+                gate,
+                generation,
+                self_tgid: std::process::id(),
+                scope,
+            };
             self.next_hook += 1;
             self.announce(id.hook, policy, hook, &planned.function, watch);
             let compiled = config::compile(hook);
@@ -166,7 +220,7 @@ impl PolicySet {
             }
         }
         self.turn(gate, generation)?;
-        if let Some(old) = self.loaded.insert(key.to_owned(), Loaded { gate, hooks }) {
+        if let Some(old) = self.loaded.insert(key.to_owned(), Loaded { gate, hooks, bit }) {
             self.retire(old);
         }
         Ok(plan.iter().map(report).collect())
@@ -191,6 +245,23 @@ impl PolicySet {
             .collect();
         let kernel = RunningKernel::inspect(names.iter().map(String::as_str))?;
         Ok(planner::plan(policy, &self.capabilities, self.preference, &kernel))
+    }
+
+    /// Whose calls the hooks are to see; with the bit, which is set for the right pods before they speak.
+    fn scope(&self, workloads: &Workloads) -> Result<(HookScope, Option<ScopeBit>), ApplyError> {
+        let (host, pods) = match workloads {
+            Workloads::Everything => return Ok((HookScope::Everything, None)),
+            Workloads::Some { host, pods } => (*host, pods),
+        };
+        if let Some(reason) = &self.blind {
+            return Err(ApplyError::Scope(format!(
+                "processes of pods cannot be told apart: {reason}"
+            )));
+        }
+        let Some(pods) = pods else { return Ok((HookScope::Some { host, pods: None }, None)) };
+        let bit = ScopeBit::begin(&self.bits, &self.scopes, pods)?;
+        let by_container = !pods.containers.is_empty();
+        Ok((HookScope::Some { host, pods: Some((bit.bit.number(), by_container)) }, Some(bit)))
     }
 
     fn gate_for(&self, key: &str) -> Result<u32, ApplyError> {
@@ -249,8 +320,11 @@ impl PolicySet {
         let numbers: Vec<u32> = old.hooks.iter().map(|(n, _)| *n).collect();
         std::thread::spawn(move || {
             std::thread::sleep(RETURN_GRACE);
-            drop(old);
+            let Loaded { hooks, bit, .. } = old;
+            drop(hooks);
             std::thread::sleep(Duration::from_secs(30));
+            // Not before no program can run any more: the next owner of the bit selects other pods.
+            drop(bit);
             if let Ok(mut table) = table.write() {
                 for n in numbers {
                     table.remove(&n);

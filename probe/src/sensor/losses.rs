@@ -22,13 +22,15 @@ pub enum Loss {
     ProcessTableFull = 4,
     /// the kernel refused to send the signal
     SignalFailed = 5,
+    /// too many cgroups of pods; the rest count as the host's
+    CgroupTableFull = 6,
     /// records missing between two that came: the sum of what the rings lost, counted independently
-    SequenceGap = 6,
+    SequenceGap = 7,
 }
 
 impl Loss {
     /// How many causes there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
     /// All of them, in the order of [`super::SensorStats::lost`].
     pub const ALL: [Self; Self::COUNT] = [
         Self::LifecycleRingFull,
@@ -37,6 +39,7 @@ impl Loss {
         Self::PendingFull,
         Self::ProcessTableFull,
         Self::SignalFailed,
+        Self::CgroupTableFull,
         Self::SequenceGap,
     ];
 
@@ -50,6 +53,7 @@ impl Loss {
             Self::PendingFull => "pending_full",
             Self::ProcessTableFull => "process_table_full",
             Self::SignalFailed => "signal_failed",
+            Self::CgroupTableFull => "cgroup_table_full",
             Self::SequenceGap => "sequence_gap",
         }
     }

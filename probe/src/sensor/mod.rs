@@ -2,6 +2,7 @@
 
 mod decode;
 mod losses;
+mod places;
 pub mod procfs;
 pub mod record;
 mod ring;
@@ -17,9 +18,11 @@ use std::time::Instant;
 use libbpf_rs::MapHandle;
 
 pub use losses::{Loss, Losses};
+pub use places::Places;
 pub use ring::{Rings, boot_now};
 pub use seed::seed_processes;
 
+use crate::cgroups::CgroupFacts;
 use crate::event::{Body, Event, Exit, Kprobe, WallTime};
 use crate::policy::{HookTable, LoadedHook};
 use crate::process_cache::{Image, ProcessCache};
@@ -43,6 +46,7 @@ pub struct Sensor {
 #[derive(Debug)]
 pub struct Translator {
     cache: ProcessCache,
+    places: Places,
     table: HookTable,
     /// The table as of the current batch.
     hooks: HashMap<u32, Arc<LoadedHook>>,
@@ -85,12 +89,18 @@ pub struct SensorStats {
 }
 
 impl Sensor {
-    /// A sensor over open rings. The cache is already seeded from /proc.
+    /// A sensor over open rings. The caches are already seeded from /proc and the cgroup file system.
     #[must_use]
-    pub fn new(rings: Rings, cache: ProcessCache, table: HookTable, losses: MapHandle) -> Self {
+    pub fn new(
+        rings: Rings,
+        cache: ProcessCache,
+        places: Places,
+        table: HookTable,
+        losses: MapHandle,
+    ) -> Self {
         Self {
             rings,
-            translator: Translator::new(cache, table),
+            translator: Translator::new(cache, places, table),
             losses: Losses::new(losses),
             clock_read: Instant::now(),
         }
@@ -142,12 +152,19 @@ pub fn boot_wall_ns() -> i64 {
     wall.tv_sec * 1_000_000_000 + wall.tv_nsec - boot_now() as i64
 }
 
+/// Whether the process is where it was when it called exec. Who has left every pod counts as there.
+fn is_there(image: &Image, now: Option<&Arc<CgroupFacts>>) -> bool {
+    let before = image.process.cgroup.as_ref().map(|cgroup| cgroup.id);
+    now.is_none_or(|now| before == Some(now.id))
+}
+
 impl Translator {
-    /// Starts with the processes that are there.
+    /// Starts with the processes and cgroups that are there.
     #[must_use]
-    pub fn new(cache: ProcessCache, table: HookTable) -> Self {
+    pub fn new(cache: ProcessCache, places: Places, table: HookTable) -> Self {
         Self {
             cache,
+            places,
             table,
             hooks: HashMap::new(),
             waiting: HashMap::new(),
@@ -167,9 +184,10 @@ impl Translator {
         }
     }
 
-    /// Forgets the processes that ended long enough before `now` (boot time, ns).
+    /// Forgets the processes and cgroups that ended long enough before `now` (boot time, ns).
     pub fn end_batch(&mut self, now: u64) {
         self.cache.expire(now);
+        self.places.expire(now);
     }
 
     /// One record, in time order.
@@ -180,7 +198,8 @@ impl Translator {
         };
         match body {
             record::Body::Exec(exec) => {
-                let image = self.cache.exec(header.image, &exec).clone();
+                let place = self.places.place(exec.cgroup_id);
+                let image = self.cache.exec(header.image, &exec, place).clone();
                 self.emit(header.time, image, header.tid, Body::Exec, emit);
             }
             record::Body::Fork(fork) => {
@@ -189,6 +208,8 @@ impl Translator {
             record::Body::Exit { code } => self.exit(&header, code, emit),
             record::Body::Call(call) => self.call(&header, &call, emit),
             record::Body::Return(ret) => self.returned(&header, &ret, emit),
+            record::Body::Cgroup(made) => self.places.made(&made),
+            record::Body::CgroupGone { id } => self.places.gone(id, header.time),
         }
     }
 
@@ -221,7 +242,7 @@ impl Translator {
         if let (Some((kind, label)), Some(value)) = (&hook.ret, call.ret) {
             kprobe.ret = Some(decode::return_value(*kind, label, value));
         }
-        let image = self.image(header.image);
+        let image = self.image(header.image, call.cgroup_id);
         if call.awaits_return && self.waiting.len() < MAX_WAITING {
             let key = CallKey { hook: call.hook, tid: header.tid, call_time: header.time };
             let ret = hook.ret.clone();
@@ -280,17 +301,21 @@ impl Translator {
 
     /// A policy event is never dropped for want of its process: /proc is asked, and failing that the event
     /// carries the bare pid with Tetragon's flag `unknown`.
-    fn image(&mut self, key: ImageKey) -> Image {
-        if let Some(image) = self.cache.get(key) {
+    fn image(&mut self, key: ImageKey, cgroup_id: u64) -> Image {
+        let known = self.cache.get(key);
+        if let Some(image) = known.filter(|image| is_there(image, self.places.facts(cgroup_id))) {
             return image.clone();
         }
-        if let Some(found) = procfs::read(std::path::Path::new("/proc"), key.tgid) {
-            self.cache.insert_found(&found);
-            if let Some(image) = self.cache.get(key) {
-                return image.clone();
-            }
+        let (is_known, place) = (known.is_some(), self.places.place(cgroup_id));
+        if is_known {
+            self.cache.entered(key, place.clone());
+        } else if let Some(found) = procfs::read(std::path::Path::new("/proc"), key.tgid) {
+            self.cache.insert_found(&found, place.clone());
         }
-        self.cache.unknown(key)
+        match self.cache.get(key) {
+            Some(image) => image.clone(),
+            None => self.cache.unknown(key, place),
+        }
     }
 
     fn emit(&mut self, time: u64, image: Image, tid: u32, body: Body, emit: &mut dyn FnMut(Event)) {

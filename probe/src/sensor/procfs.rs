@@ -21,8 +21,8 @@ pub struct Found {
     pub argv: Vec<u8>,
     /// The last component of its cgroup path.
     pub cgroup: Vec<u8>,
-    /// Pid 1 of a pid namespace below ours.
-    pub is_namespace_init: bool,
+    /// Pid in its own pid namespace; 0 where that is ours.
+    pub namespace_pid: u32,
 }
 
 /// Clock ticks in a second, as /proc counts them (USER_HZ is 100 on every architecture we build for).
@@ -71,7 +71,7 @@ pub fn read(proc: &Path, pid: u32) -> Option<Found> {
         cwd: link(dir.join("cwd")),
         argv: fs::read(dir.join("cmdline")).unwrap_or_default(),
         cgroup: cgroup(&fs::read(dir.join("cgroup")).unwrap_or_default()),
-        is_namespace_init: is_namespace_init(&status),
+        namespace_pid: namespace_pid(&status),
     })
 }
 
@@ -91,12 +91,10 @@ fn status_field(status: &str, name: &str, n: usize) -> Option<u32> {
 }
 
 /// `NSpid: 4711 1`: the last number is the pid in the innermost namespace.
-fn is_namespace_init(status: &str) -> bool {
-    let Some(pids) = status.lines().find_map(|line| line.strip_prefix("NSpid:")) else {
-        return false;
-    };
-    let pids: Vec<_> = pids.split_ascii_whitespace().collect();
-    pids.len() > 1 && pids.last() == Some(&"1")
+fn namespace_pid(status: &str) -> u32 {
+    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let inner = pids.split_ascii_whitespace().skip(1).last();
+    inner.and_then(|pid| pid.parse().ok()).unwrap_or_default()
 }
 
 /// The last component of the unified hierarchy's path (`0::/…`), else of the first.
@@ -129,9 +127,9 @@ mod tests {
 
     #[test]
     fn a_container_init_is_known_by_its_inner_pid() {
-        assert!(is_namespace_init("Name:\tx\nNSpid:\t4711\t1\n"));
-        assert!(!is_namespace_init("NSpid:\t1\n"), "pid 1 of the host is no container's");
-        assert!(!is_namespace_init("NSpid:\t4711\t12\n"));
+        assert_eq!(namespace_pid("Name:\tx\nNSpid:\t4711\t1\n"), 1);
+        assert_eq!(namespace_pid("NSpid:\t1\n"), 0, "pid 1 of the host is no container's");
+        assert_eq!(namespace_pid("NSpid:\t4711\t40\t12\n"), 12);
     }
 
     #[test]

@@ -4,11 +4,13 @@
 use std::mem::{offset_of, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::bpf::cgroup::types::{record_cgroup, record_cgroup_gone};
 use crate::bpf::generic_fentry::types::{
     arg_path, arg_sock, arg_text, record_call, record_exit, record_fork, record_header,
     record_return,
 };
 use crate::bpf::process::types::record_exec;
+use crate::cgroups::Made;
 
 /// `enum record_type` in `records.h`.
 mod kind {
@@ -17,6 +19,8 @@ mod kind {
     pub const EXIT: u8 = 3;
     pub const CALL: u8 = 4;
     pub const RETURN: u8 = 5;
+    pub const CGROUP: u8 = 6;
+    pub const CGROUP_GONE: u8 = 7;
 }
 
 /// `enum exec_flag` in `records.h`.
@@ -86,6 +90,12 @@ pub enum Body<'a> {
     },
     Call(Call<'a>),
     Return(Return),
+    /// A cgroup of a pod was made.
+    Cgroup(Made<'a>),
+    /// A cgroup of a pod was removed.
+    CgroupGone {
+        id: u64,
+    },
 }
 
 /// A new image.
@@ -96,6 +106,8 @@ pub struct Exec<'a> {
     pub flags: u32,
     pub uid: u32,
     pub auid: u32,
+    /// 0 where the process is in no pid namespace but the host's.
+    pub namespace_pid: u32,
     pub cgroup_id: u64,
     pub filename: &'a [u8],
     pub cwd: &'a [u8],
@@ -110,6 +122,8 @@ pub struct Fork {
     pub parent: ImageKey,
     /// [`exec_flag`]
     pub flags: u32,
+    /// See [`Exec::namespace_pid`].
+    pub namespace_pid: u32,
 }
 
 /// A policy hook was hit.
@@ -118,6 +132,8 @@ pub struct Call<'a> {
     pub hook: u32,
     pub action: u8,
     pub ret_action: u8,
+    /// Of the process at this moment.
+    pub cgroup_id: u64,
     /// Present when the same program saw the return.
     pub ret: Option<u64>,
     /// A [`Return`] with this record's time follows.
@@ -209,6 +225,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
         kind::EXIT => size_of::<record_exit>(),
         kind::CALL => size_of::<record_call>(),
         kind::RETURN => size_of::<record_return>(),
+        kind::CGROUP => size_of::<record_cgroup>(),
+        kind::CGROUP_GONE => size_of::<record_cgroup_gone>(),
         other => return Err(RecordError::Unknown(other)),
     };
     let short = || RecordError::Short { kind, len: bytes.len() };
@@ -223,9 +241,14 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
                 exec_time: u64_at(bytes, offset_of!(record_fork, parent_exec_time)),
             },
             flags: u32_at(bytes, offset_of!(record_fork, flags)),
+            namespace_pid: u32_at(bytes, offset_of!(record_fork, namespace_pid)),
         }),
         kind::EXIT => Body::Exit { code: u32_at(bytes, offset_of!(record_exit, code)) },
         kind::CALL => Body::Call(call(bytes).ok_or_else(short)?),
+        kind::CGROUP => Body::Cgroup(cgroup(bytes).ok_or_else(short)?),
+        kind::CGROUP_GONE => {
+            Body::CgroupGone { id: u64_at(bytes, offset_of!(record_cgroup_gone, cgroup)) }
+        }
         _ => Body::Return(Return {
             hook: u32_at(bytes, offset_of!(record_return, hook)),
             call_time: u64_at(bytes, offset_of!(record_return, call_time)),
@@ -266,11 +289,23 @@ fn exec(bytes: &[u8]) -> Option<Exec<'_>> {
         flags: u32_at(bytes, offset_of!(record_exec, flags)),
         uid: u32_at(bytes, offset_of!(record_exec, uid)),
         auid: u32_at(bytes, offset_of!(record_exec, auid)),
+        namespace_pid: u32_at(bytes, offset_of!(record_exec, namespace_pid)),
         cgroup_id: u64_at(bytes, offset_of!(record_exec, cgroup_id)),
         filename: take(len(offset_of!(record_exec, filename_len)))?,
         cwd: take(len(offset_of!(record_exec, cwd_len)))?,
         argv: take(len(offset_of!(record_exec, args_len)))?,
         cgroup: take(len(offset_of!(record_exec, cgroup_len)))?,
+    })
+}
+
+fn cgroup(bytes: &[u8]) -> Option<Made<'_>> {
+    let name_len = u32_at(bytes, offset_of!(record_cgroup, name_len)) as usize;
+    let pod = bytes.get(offset_of!(record_cgroup, pod)..offset_of!(record_cgroup, name_len))?;
+    Some(Made {
+        id: u64_at(bytes, offset_of!(record_cgroup, cgroup)),
+        container: u64_at(bytes, offset_of!(record_cgroup, container)),
+        pod: pod.split(|b| *b == 0).next()?,
+        name: bytes.get(size_of::<record_cgroup>()..)?.get(..name_len)?,
     })
 }
 
@@ -287,6 +322,7 @@ fn call(bytes: &[u8]) -> Option<Call<'_>> {
         hook: u32_at(bytes, offset_of!(record_call, hook)),
         action: u8_at(bytes, offset_of!(record_call, action)),
         ret_action: u8_at(bytes, offset_of!(record_call, ret_action)),
+        cgroup_id: u64_at(bytes, offset_of!(record_call, cgroup_id)),
         ret: has_ret.then(|| u64_at(bytes, offset_of!(record_call, ret))),
         awaits_return: u8_at(bytes, offset_of!(record_call, awaits_return)) != 0,
         args,

@@ -54,6 +54,7 @@ async fn probe(context: &Context) -> Result {
         ("create", "securitywatchnodes.securitywatch.io", "", ""),
         ("patch", "securitywatchnodes.securitywatch.io/status", "", ""),
         ("list", "pods", "", ""),
+        ("watch", "pods", "", ""),
         ("get", "nodes", "", ""),
     ];
     let may_not = [
@@ -63,7 +64,9 @@ async fn probe(context: &Context) -> Result {
         ("get", "configmaps", "", NAMESPACE),
         ("patch", "pods", "", ""),
         ("delete", "pods", "", ""),
+        ("get", "pods/log", "", ""),
         ("create", "pods/exec", "", NAMESPACE),
+        ("list", "nodes", "", ""),
         ("patch", "nodes", "", ""),
         ("patch", "securitywatches.securitywatch.io", "", ""),
         ("patch", "securitywatches.securitywatch.io/status", "", ""),

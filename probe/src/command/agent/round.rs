@@ -13,10 +13,11 @@ use securitywatch_api::v1alpha1::{
 use super::Kernel;
 use crate::agent::Reason;
 use crate::agent::judge::judge;
+use crate::agent::ledger::Past;
 use crate::agent::outputs::{Accounts, awaited, is_same};
 use crate::agent::report::{self, Facts, Sight};
 use crate::agent::shipping::{self, Shipping};
-use crate::agent::state::{State, Step, refusal};
+use crate::agent::state::{Gaps, State, Step, refusal};
 use crate::agent::store::Objects;
 use crate::agent::watch::{Cluster, PolicyFollowers, follow_watches};
 use crate::alert::HIT_LOSSES;
@@ -24,6 +25,7 @@ use crate::capabilities::Capabilities;
 use crate::cli::AgentArgs;
 use crate::metrics::{CauseLabel, Metrics};
 use crate::output::{OutputControl, WatchOutput};
+use crate::pods::Pods;
 use crate::policy::PolicySet;
 use crate::sensor::Loss;
 
@@ -43,7 +45,12 @@ pub(super) struct Round {
     shipping: Shipping,
     capabilities: Capabilities,
     sight: Sight,
+    pods: Pods,
+    /// Why no process's pod can be told.
+    untold: Option<String>,
     metrics: Arc<Metrics>,
+    /// The probe before this one, and when this one began.
+    past: Option<(Past, Timestamp)>,
 }
 
 impl Round {
@@ -52,6 +59,7 @@ impl Round {
         capabilities: Capabilities,
         own_namespace: String,
         kernel: &Kernel,
+        pods: Pods,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (state, sight) = match kernel {
@@ -61,6 +69,11 @@ impl Round {
                 (State::blind(reason), Sight::Blind(why.clone()))
             }
         };
+        let untold = match kernel {
+            Kernel::Seen(sensing) => sensing.pods.as_ref().err().cloned(),
+            Kernel::Blind(_) => None,
+        };
+        let untold = untold.map(|why| format!("which pod a process is of cannot be told: {why}"));
         Self {
             cluster: Cluster::default(),
             client: None,
@@ -74,8 +87,16 @@ impl Round {
             shipping: Shipping::default(),
             capabilities,
             sight,
+            pods,
+            untold,
             metrics,
+            past: None,
         }
+    }
+
+    /// From now on the report tells of the probe before this one.
+    pub(super) fn tell_of(&mut self, past: Option<Past>) {
+        self.past = past.map(|past| (past, Timestamp::now()));
     }
 
     /// Starts to follow the cluster's watches.
@@ -101,6 +122,7 @@ impl Round {
             self.judge();
         }
         self.exchange_outputs(control);
+        self.pods.tick(Instant::now());
     }
 
     fn judge(&mut self) {
@@ -217,6 +239,7 @@ impl Round {
         now: Timestamp,
     ) -> SecurityWatchNodeStatus {
         let moment = Instant::now();
+        let gaps = self.gaps(moment);
         let policies: Vec<NodePolicy> = self
             .state
             .entries()
@@ -229,12 +252,19 @@ impl Round {
                     }
                     None => self.refused.iter().find(|(n, _)| *n == number).map(|(_, r)| r.clone()),
                 };
-                report::policy(entry, shipping)
+                report::policy(entry, &gaps, shipping)
             })
             .collect();
         self.shipping.keep(|number| self.state.entries().any(|entry| entry.number == number));
         let lost = self.losses();
-        report::status(Facts { capabilities: &self.capabilities, sight, policies, lost }, now)
+        let past = self.past.as_ref().map(|(past, since)| (past, *since));
+        let facts = Facts { capabilities: &self.capabilities, sight, policies, lost, past };
+        report::status(facts, now)
+    }
+
+    fn gaps(&self, now: Instant) -> Gaps {
+        let gap = |by_container| self.untold.clone().or_else(|| self.pods.gap(by_container, now));
+        Gaps { pods: gap(false), containers: gap(true) }
     }
 
     fn losses(&self) -> Vec<(&'static str, u64)> {

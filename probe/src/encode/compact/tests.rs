@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::encode::recorded::{self, Parsed};
-use crate::event::{Action, Arg, Hook, PathValue, Pod, WallTime};
+use crate::event::{Action, Arg, Association, Hook, PathValue, Pod, WallTime};
 
 fn event(body: Body) -> Event {
     let process = Process {
@@ -81,7 +81,7 @@ fn a_pod_stands_for_the_node_and_arguments_are_one_token() {
     let pod = Pod { namespace: "default".into(), name: "xwing".into(), ..Pod::default() };
     event.process = Arc::new(Process {
         arguments: "-s -X POST".into(),
-        pod: Some(Arc::new(pod)),
+        association: Some(Arc::new(Association::of(pod))),
         ..(*event.process).clone()
     });
     assert_eq!(line_of(&event), "🚀 process default/xwing /usr/bin/curl \"-s -X POST\"\n");

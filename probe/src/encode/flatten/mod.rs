@@ -117,8 +117,8 @@ fn process<'a>(
     row.plain(c.flags, &p.flags);
     time(row, c.start_time, p.start_time, clock);
     row.push(c.auid, Cell::Unsigned(p.auid.into()));
-    if let Some(of) = &p.pod {
-        pod(row, &c.pod, of, clock);
+    if let Some(of) = p.pod() {
+        pod(row, &c.pod, of, p, clock);
     }
     row.plain(c.docker, &p.docker);
     row.plain(c.parent_exec_id, &p.parent_exec_id);
@@ -127,7 +127,7 @@ fn process<'a>(
     row.push(c.in_init_tree, Cell::Bool(p.in_init_tree));
 }
 
-fn pod<'a>(row: &mut Row<'a>, c: &PodColumns, p: &'a Pod, clock: &mut Rfc3339) {
+fn pod<'a>(row: &mut Row<'a>, c: &PodColumns, p: &'a Pod, process: &Process, clock: &mut Rfc3339) {
     row.text(c.namespace, &p.namespace);
     row.text(c.name, &p.name);
     row.text(c.uid, &p.uid);
@@ -136,8 +136,8 @@ fn pod<'a>(row: &mut Row<'a>, c: &PodColumns, p: &'a Pod, clock: &mut Rfc3339) {
     row.text(c.container_image_id, &p.container.image_id);
     row.text(c.container_image_name, &p.container.image_name);
     time(row, c.container_start_time, p.container.start_time, clock);
-    row.nonzero(c.container_pid, p.container.pid.into());
-    if p.container.maybe_exec_probe {
+    row.nonzero(c.container_pid, process.namespace_pid.into());
+    if process.may_be_exec_probe() {
         row.push(c.container_maybe_exec_probe, Cell::Bool(true));
     }
     if !p.labels.is_empty() {

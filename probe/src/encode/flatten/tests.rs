@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::event::{Action, Container, Hook};
+use crate::event::{Action, Association, Container, ExecProbe, Hook};
 use securitywatch_api::rule::Value;
 use serde_json::{Map, Value as Json};
 use std::collections::{HashMap, HashSet};
@@ -32,7 +32,8 @@ fn full_process() -> Process {
         in_init_tree: true,
         docker: "0123456789abcdef0123456789abcde".into(),
         refcnt: 1,
-        pod: Some(Arc::new(Pod {
+        namespace_pid: 1,
+        association: Some(Arc::new(Association::of(Pod {
             namespace: "shop".into(),
             name: "web-0".into(),
             uid: "u-1".into(),
@@ -42,8 +43,11 @@ fn full_process() -> Process {
                 image_id: "sha256:1".into(),
                 image_name: "nginx".into(),
                 start_time: WallTime(1_795_314_000_000_000_000),
-                pid: 1,
-                maybe_exec_probe: true,
+                privileged: false,
+                exec_probes: vec![
+                    ExecProbe::new(&["curl", "-s", "\"a", "b\"\t\\", "é\u{1}"].map(str::to_owned))
+                        .unwrap(),
+                ],
             },
             labels: vec![
                 ("app.kubernetes.io/name".into(), "we\"b".into()),
@@ -51,7 +55,8 @@ fn full_process() -> Process {
             ],
             workload: "web".into(),
             workload_kind: "StatefulSet".into(),
-        })),
+            ..Pod::default()
+        }))),
         ..Process::default()
     }
 }

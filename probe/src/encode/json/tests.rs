@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::encode::recorded::{self, Parsed};
-use crate::event::{Action, Hook};
+use crate::event::{Action, Association, Container, ExecProbe, Grade, Hook};
 
 fn line(event: &Event) -> String {
     let mut out = Vec::new();
@@ -151,20 +151,23 @@ fn a_pod_stands_between_auid_and_parent() {
             image_id: "sha256:1".into(),
             image_name: "nginx".into(),
             start_time: WallTime(1),
-            pid: 7,
-            maybe_exec_probe: true,
+            privileged: false,
+            exec_probes: vec![ExecProbe::new(&["true".to_owned()]).unwrap()],
         },
         labels: vec![("app".into(), "web".into()), ("empty".into(), String::new())],
         workload: "web".into(),
         workload_kind: "StatefulSet".into(),
+        ..Pod::default()
     };
     let process = Process {
+        binary: "/bin/true".into(),
+        namespace_pid: 7,
         exec_id: "x".into(),
         docker: "ab".into(),
         parent_exec_id: "y".into(),
         refcnt: 2,
         in_init_tree: true,
-        pod: Some(Arc::new(pod)),
+        association: Some(Arc::new(Association::of(pod))),
         ..Process::default()
     };
     let text = line(&Event {
@@ -183,14 +186,35 @@ fn a_pod_stands_between_auid_and_parent() {
         text,
         format!(
             "{}{pod}{}{pod}{}\n",
-            r#"{"process_exit":{"process":{"exec_id":"x","pid":0,"uid":0,"auid":0,"#,
-            r#""refcnt":2,"tid":3,"in_init_tree":true},"parent":{"exec_id":"x","pid":4,"uid":0,"auid":0,"#,
+            r#"{"process_exit":{"process":{"exec_id":"x","pid":0,"uid":0,"binary":"/bin/true","auid":0,"#,
+            r#""refcnt":2,"tid":3,"in_init_tree":true},"parent":{"exec_id":"x","pid":4,"uid":0,"binary":"/bin/true","auid":0,"#,
             concat!(
                 r#""tid":4,"in_init_tree":true},"time":"1970-01-01T00:00:00Z"},"#,
                 r#""node_name":"goldnode","time":"1970-01-01T00:00:01Z"}"#
             ),
         )
     );
+}
+
+#[test]
+fn a_pod_that_becomes_known_later_is_shown_from_then_on() {
+    let association = Arc::new(Association::new("u".into(), "ab".into(), "containerd"));
+    let process =
+        Arc::new(Process { association: Some(association.clone()), ..Process::default() });
+    let of_process = Event { process, ..event(Body::Exec) };
+    assert!(!line(&of_process).contains("pod"));
+    let pod =
+        |container: Container| Arc::new(Pod { name: "web-0".into(), container, ..Pod::default() });
+    association.learn(Grade::Named, pod(Container::default()));
+    assert!(
+        line(&of_process).contains(r#""pod":{"name":"web-0","container":{"image":{},"security"#)
+    );
+    let privileged =
+        Container { image_id: "sha256:1".into(), privileged: true, ..Container::default() };
+    association.learn(Grade::Complete, pod(privileged));
+    let shown =
+        r#""container":{"image":{"id":"sha256:1"},"security_context":{"privileged":true}}}"#;
+    assert!(line(&of_process).contains(shown), "{}", line(&of_process));
 }
 
 #[test]
