@@ -117,9 +117,9 @@ pub fn agent(args: AgentArgs) -> Result<String, AgentError> {
     );
     let mut kernel = sense(&args, &name, &capabilities, outputs, &metrics);
     let (report, wanted) = watch::channel(Wanted::default());
+    let mut round = Round::new(&args, &name, capabilities, own_namespace, &kernel, metrics);
     let writer = Writer::new(&client, name);
     let writing = runtime.spawn(writer.run(wanted, args.report_jitter));
-    let mut round = Round::new(&args, capabilities, own_namespace, &kernel, metrics);
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         round.watch(client);
