@@ -9,6 +9,9 @@ use super::{EventLog, ProbeConfig};
 const INGEST_FOLDER: &str = "/var/run/securitywatch/ingest";
 /// Where the event log is written, in the container and, unless the chart says otherwise, on the node.
 const EVENT_LOG_FOLDER: &str = "/var/log/securitywatch";
+/// The cgroups of the node: in the container, whose own `/sys/fs/cgroup` shows no other's, and on the node.
+const CGROUP_ROOT: &str = "/host/sys/fs/cgroup";
+const HOST_CGROUP_ROOT: &str = "/sys/fs/cgroup";
 /// Where the probe answers whether it is well, unless the chart says otherwise.
 const HEALTH_PORT: u16 = 8081;
 
@@ -135,6 +138,7 @@ fn arguments(config: &ProbeConfig, health: u16) -> Vec<String> {
     let mut arguments = vec![
         "agent".to_owned(),
         format!("--ingest-credentials={INGEST_FOLDER}"),
+        format!("--cgroup-root={CGROUP_ROOT}"),
         format!("--health-addr=0.0.0.0:{health}"),
     ];
     if let Some(port) = config.metrics_port {
@@ -188,20 +192,26 @@ fn event_log(config: &ProbeConfig) -> Option<&EventLog> {
 }
 
 fn mounts(config: &ProbeConfig) -> Value {
-    let mut mounts = vec![json!({"name": "ingest", "mountPath": INGEST_FOLDER, "readOnly": true})];
+    let mut mounts = vec![
+        json!({"name": "ingest", "mountPath": INGEST_FOLDER, "readOnly": true}),
+        json!({"name": "cgroup", "mountPath": CGROUP_ROOT, "readOnly": true}),
+    ];
     if event_log(config).is_some() {
         mounts.push(json!({"name": "event-log", "mountPath": EVENT_LOG_FOLDER}));
     }
     Value::Array(mounts)
 }
 
-/// The ingest accounts and, where wanted, the event log's folder. Type information and the kernel's
-/// tables are in the `/sys` and `/proc` that every container has.
+/// The ingest accounts, the node's cgroups and, where wanted, the event log's folder. Type information and the
+/// kernel's tables are in the `/sys` and `/proc` that every container has.
 fn volumes(config: &ProbeConfig) -> Value {
-    let mut volumes = vec![json!({
-        "name": "ingest",
-        "secret": {"secretName": INGEST_SECRET, "optional": true, "defaultMode": 0o400},
-    })];
+    let mut volumes = vec![
+        json!({
+            "name": "ingest",
+            "secret": {"secretName": INGEST_SECRET, "optional": true, "defaultMode": 0o400},
+        }),
+        json!({"name": "cgroup", "hostPath": {"path": HOST_CGROUP_ROOT, "type": "Directory"}}),
+    ];
     if let Some(log) = event_log(config) {
         let path = log.host_path.as_deref().unwrap_or(EVENT_LOG_FOLDER);
         volumes.push(json!({

@@ -60,6 +60,8 @@ fn the_least_privileges() {
         json!([{
             "name": "ingest",
             "secret": {"secretName": "securitywatch-ingest", "optional": true, "defaultMode": 256}
+        }, {
+            "name": "cgroup", "hostPath": {"path": "/sys/fs/cgroup", "type": "Directory"}
         }])
     );
 }
@@ -102,6 +104,7 @@ fn the_charts_values_arrive() {
         json!([
             "agent",
             "--ingest-credentials=/var/run/securitywatch/ingest",
+            "--cgroup-root=/host/sys/fs/cgroup",
             "--health-addr=0.0.0.0:9000",
             "--metrics-addr=0.0.0.0:9464",
             "--cluster-name=prod",
@@ -109,7 +112,7 @@ fn the_charts_values_arrive() {
             "--event-log-max-size-mb=50"
         ])
     );
-    assert_eq!(pod["volumes"][1]["hostPath"]["path"], json!("/var/log/securitywatch"));
+    assert_eq!(pod["volumes"][2]["hostPath"]["path"], json!("/var/log/securitywatch"));
 }
 
 #[test]

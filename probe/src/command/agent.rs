@@ -122,9 +122,9 @@ pub fn agent(args: AgentArgs) -> Result<String, AgentError> {
     let pods = start_pods(&runtime, &client, &name)?;
     let mut kernel = sense(&args, &name, &capabilities, outputs, &pods, &metrics);
     let (report, wanted) = watch::channel(Wanted::default());
+    let mut round = Round::new(&args, &name, capabilities, own_namespace, &kernel, pods, metrics);
     let writer = Writer::new(&client, name);
     let writing = runtime.spawn(writer.run(wanted, args.report_jitter));
-    let mut round = Round::new(&args, capabilities, own_namespace, &kernel, pods, metrics);
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         round.watch(client);

@@ -12,7 +12,8 @@ use securitywatch_api::v1alpha1::{
 
 use super::Kernel;
 use crate::agent::Reason;
-use crate::agent::judge::judge;
+use crate::agent::judge::{Wish, judge};
+use crate::agent::node::follow_node;
 use crate::agent::outputs::{Accounts, awaited, is_same};
 use crate::agent::report::{self, Facts, Sight};
 use crate::agent::shipping::{self, Shipping};
@@ -31,6 +32,8 @@ use crate::sensor::Loss;
 pub(super) struct Round {
     cluster: Cluster,
     client: Option<Client>,
+    /// The node's name, until its labels are followed.
+    node: Option<String>,
     followers: PolicyFollowers,
     objects: Objects,
     /// The version of these.
@@ -52,6 +55,7 @@ pub(super) struct Round {
 impl Round {
     pub(super) fn new(
         args: &AgentArgs,
+        node: &str,
         capabilities: Capabilities,
         own_namespace: String,
         kernel: &Kernel,
@@ -73,6 +77,7 @@ impl Round {
         Self {
             cluster: Cluster::default(),
             client: None,
+            node: Some(node.to_owned()),
             followers: PolicyFollowers::default(),
             objects: Objects::default(),
             seen: 0,
@@ -119,8 +124,10 @@ impl Round {
         self.follow_policies();
         // Before the first list nothing is known, and what is not known must not be unloaded later.
         if self.objects.are_listed() {
-            let wishes = self.objects.all_watches().map(|watch| judge(watch, &self.objects));
-            self.state.set(wishes.collect(), Instant::now());
+            let wishes: Vec<_> =
+                self.objects.all_watches().map(|watch| judge(watch, &self.objects)).collect();
+            self.follow_node(wishes.iter().any(Wish::asks_for_the_node));
+            self.state.set(wishes, Instant::now());
         }
     }
 
@@ -137,6 +144,15 @@ impl Round {
         }
         if let Some(client) = &self.client {
             self.followers.follow(client, &self.cluster, &kinds);
+        }
+    }
+
+    /// From the first policy on that selects nodes.
+    fn follow_node(&mut self, asked: bool) {
+        if let (true, Some(client)) = (asked, &self.client)
+            && let Some(name) = self.node.take()
+        {
+            tokio::spawn(follow_node(client.clone(), self.cluster.clone(), name));
         }
     }
 
