@@ -52,7 +52,7 @@ fn by_cel(spec: &Value) -> Vec<(String, String)> {
 
 fn by_us(spec: &Value) -> Vec<(String, String)> {
     let spec: SecurityWatchSpec = serde_json::from_value(spec.clone()).unwrap();
-    match check_watch("test", &FieldPath::root().field("spec"), &spec) {
+    match check_watch("test", None, &FieldPath::root().field("spec"), &spec) {
         Ok(_) => Vec::new(),
         Err(errors) => {
             errors.into_iter().map(|error| (error.path.to_string(), error.message)).collect()

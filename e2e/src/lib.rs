@@ -5,3 +5,4 @@ pub mod built;
 pub mod demo;
 pub mod golden;
 pub mod guest;
+pub mod scoped;

@@ -18,7 +18,7 @@ pub type Checked = Result<CheckedWatch, Vec<FieldError>>;
 
 /// Gives a spec its meaning.
 pub fn check(key: &WatchKey, spec: &SecurityWatchSpec) -> Checked {
-    check_watch(&key.name, &FieldPath::root().field("spec"), spec)
+    check_watch(&key.name, key.namespace.as_deref(), &FieldPath::root().field("spec"), spec)
 }
 
 /// What a reference to a policy object comes to.

@@ -68,6 +68,13 @@ pub(super) fn load(file_name: &str, node: &Node, report: &mut Report) -> Option<
         let spec: TracingPolicySpec = read(spec, &spec_path, report)?;
         checked_policy(node, &name, &spec, report)?
     };
+    if let Some(policy) = checked.policy.as_ref().filter(|_| is_namespaced(kind)) {
+        let path =
+            if is_watch(kind) { spec_path.field("tracingPolicy").field("spec") } else { spec_path };
+        // Only asked whether it can be: without a cluster there are no namespaces to be confined to.
+        let confined = policy.scope.confined_to(namespace.as_deref().unwrap_or_default(), &path);
+        confined.map_err(|error| place(node, vec![error], report)).ok()?;
+    }
     Some(Document {
         file: file_name.to_owned(),
         position: node.position,
@@ -83,6 +90,10 @@ pub(super) fn load(file_name: &str, node: &Node, report: &mut Report) -> Option<
 
 const fn is_watch(kind: Kind) -> bool {
     matches!(kind, Kind::SecurityWatch | Kind::ClusterSecurityWatch)
+}
+
+const fn is_namespaced(kind: Kind) -> bool {
+    matches!(kind, Kind::SecurityWatch | Kind::TracingPolicyNamespaced)
 }
 
 /// The document's kind, if it is one that can be read.
@@ -163,7 +174,7 @@ fn checked_watch(
 ) -> Option<CheckedWatch> {
     let path = FieldPath::root().field("spec");
     let checked =
-        check_watch(name, &path, spec).map_err(|errors| place(node, errors, report)).ok()?;
+        check_watch(name, None, &path, spec).map_err(|errors| place(node, errors, report)).ok()?;
     if checked.policy_ref.is_some() {
         let path = path.field("tracingPolicy").field("ref");
         let message = "ref names an object in a cluster, and a file is read without one: write the policy itself under spec";

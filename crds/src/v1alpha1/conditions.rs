@@ -146,10 +146,12 @@ pub mod reasons {
     }
     /// Of a policy in a node's report, beside those of the conditions and of the hooks.
     pub mod node_policy {
-        /// Failed: an action in a namespaced watch would reach other namespaces.
-        pub const ACTION_NOT_SCOPED: &str = "ActionNotScoped";
         /// Loaded, and some of the pods it is about may be missed: the message says which, and why.
         pub const PODS_UNKNOWN: &str = "PodsUnknown";
+        /// Skipped: the policy's nodeSelector selects other nodes.
+        pub const NODE_NOT_SELECTED: &str = "NodeNotSelected";
+        /// Loaded: whether the nodeSelector selects the node is not known.
+        pub const NODE_UNKNOWN: &str = "NodeUnknown";
         /// Loading: the TracingPolicy objects are not known yet.
         pub const AWAITING_POLICY: &str = "AwaitingPolicy";
         /// Shipping is idle: the account to ship with has not come to the node yet.

@@ -28,17 +28,25 @@ pub struct CheckedWatch {
 }
 
 /// Checks the spec of a watch, which stands at `base` in its document (`spec`). `name` becomes the
-/// events' `policy_name`.
+/// events' `policy_name`; `namespace` is that of a SecurityWatch, to whose pods the policy is confined.
 ///
 /// # Errors
 /// Everything that is wrong or not supported, each with its path.
 pub fn check_watch(
     name: &str,
+    namespace: Option<&str>,
     base: &FieldPath,
     spec: &SecurityWatchSpec,
 ) -> Result<CheckedWatch, Vec<FieldError>> {
     let mut errors = Vec::new();
-    let (policy, policy_ref) = policy(name, base, spec.tracing_policy.as_ref(), &mut errors);
+    let (mut policy, policy_ref) = policy(name, base, spec.tracing_policy.as_ref(), &mut errors);
+    if let (Some(policy), Some(namespace)) = (&mut policy, namespace) {
+        let path = base.field("tracingPolicy").field("spec");
+        match policy.scope.confined_to(namespace, &path) {
+            Ok(confined) => policy.scope = confined,
+            Err(error) => errors.push(error),
+        }
+    }
     refuse_filters(base, spec.events.as_ref(), &mut errors);
     let parseable = spec.target.as_ref().and_then(|target| {
         target::check(&base.field("target").field("parseable"), &target.parseable, &mut errors)

@@ -17,6 +17,9 @@ const EVENT_LOG_FOLDER: &str = "/var/log/securitywatch";
 /// What outlives the probe's process, and ends with its pod: the ledger, and hits that wait.
 const STATE_FOLDER: &str = "/var/lib/securitywatch";
 const STATE_SIZE: &str = "32Mi";
+/// The cgroups of the node: in the container, whose own `/sys/fs/cgroup` shows no other's, and on the node.
+const CGROUP_ROOT: &str = "/host/sys/fs/cgroup";
+const HOST_CGROUP_ROOT: &str = "/sys/fs/cgroup";
 /// Where the probe answers whether it is well, unless the chart says otherwise.
 const HEALTH_PORT: u16 = 8081;
 
@@ -143,6 +146,7 @@ fn arguments(config: &ProbeConfig, health: u16) -> Vec<String> {
     let mut arguments = vec![
         "agent".to_owned(),
         format!("--ingest-credentials={INGEST_FOLDER}"),
+        format!("--cgroup-root={CGROUP_ROOT}"),
         format!("--health-addr=0.0.0.0:{health}"),
         format!("--state={STATE_FOLDER}"),
     ];
@@ -209,6 +213,7 @@ fn mounts(config: &ProbeConfig) -> Value {
     let mut mounts = vec![
         json!({"name": "ingest", "mountPath": INGEST_FOLDER, "readOnly": true}),
         json!({"name": "state", "mountPath": STATE_FOLDER}),
+        json!({"name": "cgroup", "mountPath": CGROUP_ROOT, "readOnly": true}),
     ];
     if operator_url(config).is_some() {
         mounts.push(json!({"name": "operator-token", "mountPath": TOKEN_FOLDER, "readOnly": true}));
@@ -219,9 +224,9 @@ fn mounts(config: &ProbeConfig) -> Value {
     Value::Array(mounts)
 }
 
-/// The ingest accounts, room for what a container's death must not lose, the token for the operator and, where wanted,
-/// the event log's folder. Type information and the kernel's
-/// tables are in the `/sys` and `/proc` that every container has.
+/// The ingest accounts, room for what a container's death must not lose, the node's cgroups, the token for the operator and,
+/// where wanted, the event log's folder. Type information and the kernel's tables are in the `/sys` and `/proc` that
+/// every container has.
 fn volumes(config: &ProbeConfig) -> Value {
     let mut volumes = vec![
         json!({
@@ -229,6 +234,7 @@ fn volumes(config: &ProbeConfig) -> Value {
             "secret": {"secretName": INGEST_SECRET, "optional": true, "defaultMode": 0o400},
         }),
         json!({"name": "state", "emptyDir": {"sizeLimit": STATE_SIZE}}),
+        json!({"name": "cgroup", "hostPath": {"path": HOST_CGROUP_ROOT, "type": "Directory"}}),
     ];
     if operator_url(config).is_some() {
         let token =

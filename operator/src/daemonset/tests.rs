@@ -62,7 +62,8 @@ fn the_least_privileges() {
                 "name": "ingest",
                 "secret": {"secretName": "securitywatch-ingest", "optional": true, "defaultMode": 256}
             },
-            {"name": "state", "emptyDir": {"sizeLimit": "32Mi"}}
+            {"name": "state", "emptyDir": {"sizeLimit": "32Mi"}},
+            {"name": "cgroup", "hostPath": {"path": "/sys/fs/cgroup", "type": "Directory"}}
         ])
     );
 }
@@ -105,6 +106,7 @@ fn the_charts_values_arrive() {
         json!([
             "agent",
             "--ingest-credentials=/var/run/securitywatch/ingest",
+            "--cgroup-root=/host/sys/fs/cgroup",
             "--health-addr=0.0.0.0:9000",
             "--state=/var/lib/securitywatch",
             "--metrics-addr=0.0.0.0:9464",
@@ -113,7 +115,7 @@ fn the_charts_values_arrive() {
             "--event-log-max-size-mb=50"
         ])
     );
-    assert_eq!(pod["volumes"][2]["hostPath"]["path"], json!("/var/log/securitywatch"));
+    assert_eq!(pod["volumes"][3]["hostPath"]["path"], json!("/var/log/securitywatch"));
 }
 
 #[test]
@@ -130,13 +132,13 @@ fn hits_are_reported_with_a_token_of_their_own() {
         assert!(arguments.contains(&json!(argument)), "{argument}");
     }
     assert_eq!(
-        pod["volumes"][2],
+        pod["volumes"][3],
         json!({"name": "operator-token", "projected": {"defaultMode": 256, "sources": [{"serviceAccountToken":
             {"path": "token", "audience": "securitywatch-operator", "expirationSeconds": 3600}}]}})
     );
     assert_eq!(pod["volumes"][1]["emptyDir"], json!({"sizeLimit": "32Mi"}));
     let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
-    assert_eq!(mounts.len(), 3);
+    assert_eq!(mounts.len(), 4);
     assert_eq!(
         config(json!({"operatorUrl": url})).operator_host().as_deref(),
         Some("securitywatch-operator.ns.svc")

@@ -9,7 +9,7 @@ use super::*;
 
 fn checked(spec: Value) -> CheckedWatch {
     let spec: SecurityWatchSpec = serde_json::from_value(spec).unwrap();
-    check_watch("w", &FieldPath::root().field("spec"), &spec).unwrap()
+    check_watch("w", None, &FieldPath::root().field("spec"), &spec).unwrap()
 }
 
 fn shipping() -> CheckedWatch {

@@ -52,6 +52,27 @@ pub struct Task {
     pub target: Option<Parseable>,
     /// Each of which can be judged.
     pub alerts: Vec<Alert>,
+    pub node: NodeChoice,
+}
+
+/// Whether a policy's nodeSelector selects this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeChoice {
+    /// It has none.
+    Unasked,
+    Selected,
+    /// It does not: the policy is not in the task, and exec and exit events go on.
+    NotSelected,
+    /// The labels are not known: the policy is loaded, for an API server that is away must switch nothing off.
+    Unknown,
+}
+
+impl Wish {
+    /// Whether the node's labels matter to it.
+    #[must_use]
+    pub fn asks_for_the_node(&self) -> bool {
+        matches!(&self.verdict, Verdict::Run(task) if task.node != NodeChoice::Unasked)
+    }
 }
 
 /// Judges one watch.
@@ -76,7 +97,12 @@ fn verdict(watch: &Watched, objects: &Objects) -> (Verdict, Option<String>) {
     };
     let written = spec.tracing_policy.as_ref().and_then(|source| source.spec.as_ref());
     let mut hash = written.map(policy_hash);
-    let checked = match check_watch(&watch.name, &FieldPath::root().field("spec"), spec) {
+    let checked = match check_watch(
+        &watch.name,
+        watch.namespace.as_deref(),
+        &FieldPath::root().field("spec"),
+        spec,
+    ) {
         Ok(checked) => checked,
         Err(errors) => {
             let reason = Reason::new(accepted::INVALID_POLICY, listed(&errors));
@@ -106,10 +132,21 @@ fn verdict(watch: &Watched, objects: &Objects) -> (Verdict, Option<String>) {
         Some((policy, title)) => (Some(policy), Some(title)),
         None => (policy, None),
     };
-    if let Some(reason) = policy.as_ref().and_then(|policy| unscoped_action(watch, policy)) {
-        return (Verdict::Refused(reason), hash);
+    let node = policy.as_ref().map_or(NodeChoice::Unasked, |policy| choose(policy, objects));
+    let policy = policy.filter(|_| node != NodeChoice::NotSelected);
+    (Verdict::Run(Box::new(Task { policy, named, target, alerts, node })), hash)
+}
+
+fn choose(policy: &Policy, objects: &Objects) -> NodeChoice {
+    let selector = &policy.scope.nodes;
+    match &objects.node {
+        _ if selector.is_empty() => NodeChoice::Unasked,
+        None => NodeChoice::Unknown,
+        Some(labels) if selector.matches(|key| labels.get(key).map(String::as_str)) => {
+            NodeChoice::Selected
+        }
+        Some(_) => NodeChoice::NotSelected,
     }
-    (Verdict::Run(Box::new(Task { policy, named, target, alerts })), hash)
 }
 
 /// Why an alert would be silent for ever.
@@ -185,29 +222,16 @@ fn named_policy(
                 Box::new(Missing { verdict: Verdict::Refused(reason), hash })
             };
             let spec = object.spec.as_ref().map_err(|error| refused(error.clone()))?;
-            let policy = compile_policy(name, &FieldPath::root().field("spec"), spec)
-                .map_err(|errors| refused(listed(&errors)))?;
+            let base = FieldPath::root().field("spec");
+            let mut policy =
+                compile_policy(name, &base, spec).map_err(|errors| refused(listed(&errors)))?;
+            if let Some(namespace) = &watch.namespace {
+                let confined = policy.scope.confined_to(namespace, &base);
+                policy.scope = confined.map_err(|error| refused(error.to_string()))?;
+            }
             Ok(Named { policy, hash: policy_hash(spec), title })
         }
     }
-}
-
-/// An action in the kernel cannot be confined to a namespace's pods yet, and one that reaches further is not what
-/// the owner of a namespace may ask for.
-fn unscoped_action(watch: &Watched, policy: &Policy) -> Option<Reason> {
-    watch.namespace.as_ref()?;
-    let (hook, n) = policy.hooks.iter().find_map(|hook| {
-        let kills =
-            |s: &securitywatch_api::policy::Selector| s.action.sigkill || s.return_action.sigkill;
-        hook.selectors.iter().position(kills).map(|n| (hook, n))
-    })?;
-    let path = hook.path.field("selectors").index(n);
-    Some(Reason::new(
-        node_policy::ACTION_NOT_SCOPED,
-        format!(
-            "{path}: Sigkill in a SecurityWatch would reach the processes of other namespaces too; write a ClusterSecurityWatch, or leave the action out"
-        ),
-    ))
 }
 
 /// A few mistakes in one line.

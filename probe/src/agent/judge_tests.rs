@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kube::runtime::watcher::Event;
+use securitywatch_api::policy::{PodScope, Workloads};
 use serde_json::{Value, json};
 
 use super::*;
@@ -100,12 +101,45 @@ fn a_suspended_watch_is_suspended_whatever_it_names() {
     }
 }
 
+fn scope_of(verdict: Verdict) -> Workloads {
+    let Verdict::Run(task) = verdict else { panic!("{verdict:?}") };
+    task.policy.expect("a policy").scope.workloads
+}
+
+fn of_namespace(namespace: &str) -> Workloads {
+    let pods = PodScope { namespace: Some(namespace.into()), ..PodScope::default() };
+    Workloads::Some { host: false, pods: Some(pods) }
+}
+
 #[test]
-fn sigkill_is_for_the_whole_cluster_only() {
+fn a_policy_reaches_no_further_than_the_namespace_of_its_watch() {
     let spec = json!({"tracingPolicy": {"spec": connect(json!({"action": "Sigkill"}))}});
-    let verdict = judge(&watch(Some("shop"), spec.clone()), &Objects::default()).verdict;
-    reason(verdict, "ActionNotScoped", "spec.tracingPolicy.spec.kprobes[0].selectors[0]: Sigkill");
-    assert!(matches!(judge(&watch(None, spec), &Objects::default()).verdict, Verdict::Run(_)));
+    let judged = |namespace, spec: &Value| {
+        judge(&watch(namespace, spec.clone()), &Objects::default()).verdict
+    };
+    assert_eq!(scope_of(judged(Some("shop"), &spec)), of_namespace("shop"));
+    assert_eq!(scope_of(judged(None, &spec)), Workloads::Everything);
+
+    let mut on_host = spec;
+    on_host["tracingPolicy"]["spec"]["hostSelector"] = json!({});
+    let says = "spec.tracingPolicy.spec.hostSelector: host processes belong to no namespace";
+    reason(judged(Some("shop"), &on_host), "InvalidPolicy", says);
+    assert_eq!(scope_of(judged(None, &on_host)), Workloads::Some { host: true, pods: None });
+}
+
+#[test]
+fn a_named_policy_is_confined_as_well() {
+    let named = json!({"tracingPolicy": {"ref": {"kind": "TracingPolicy", "name": "connects"}}});
+    let mut objects = Objects::default();
+    objects.policies = listed_policies(&[(None, "connects", post())]);
+    let verdict = judge(&watch(Some("shop"), named.clone()), &objects).verdict;
+    assert_eq!(scope_of(verdict), of_namespace("shop"));
+
+    let mut on_host = post();
+    on_host["hostSelector"] = json!({});
+    objects.policies = listed_policies(&[(None, "connects", on_host)]);
+    let says = "TracingPolicy/connects: spec.hostSelector: host processes belong to no namespace";
+    reason(judge(&watch(Some("shop"), named), &objects).verdict, "InvalidPolicy", says);
 }
 
 #[test]
@@ -134,4 +168,26 @@ fn a_named_policy_is_followed() {
     let message = "TracingPolicyNamespaced/shop/connects does not exist";
     reason(namespaced(Some("shop"), &objects), "PolicyNotFound", message);
     assert!(matches!(namespaced(Some("bank"), &objects), Verdict::Run(_)));
+}
+
+#[test]
+fn a_policy_is_for_the_nodes_it_selects() {
+    let mut spec = post();
+    spec["nodeSelector"] = json!({"matchLabels": {"pool": "gpu"}});
+    let spec = json!({"tracingPolicy": {"spec": spec}});
+    let judged = |labels: Option<&[(&str, &str)]>, spec: &Value| {
+        let mut objects = Objects::default();
+        objects.node = labels.map(|labels| {
+            Arc::new(labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect())
+        });
+        let wish = judge(&watch(None, spec.clone()), &objects);
+        let asks = wish.asks_for_the_node();
+        let Verdict::Run(task) = wish.verdict else { panic!("{:?}", wish.verdict) };
+        (task.node, task.policy.is_some(), asks)
+    };
+    assert_eq!(judged(None, &spec), (NodeChoice::Unknown, true, true));
+    assert_eq!(judged(Some(&[("pool", "gpu")]), &spec), (NodeChoice::Selected, true, true));
+    assert_eq!(judged(Some(&[("pool", "cpu")]), &spec), (NodeChoice::NotSelected, false, true));
+    let everywhere = json!({"tracingPolicy": {"spec": post()}});
+    assert_eq!(judged(Some(&[]), &everywhere), (NodeChoice::Unasked, true, false));
 }

@@ -13,7 +13,7 @@ use securitywatch_api::v1alpha1::conditions::reasons::{accepted, node_policy, pr
 use securitywatch_api::watch::{Alert, Parseable};
 
 use super::Reason;
-use super::judge::{Task, Verdict, Wish};
+use super::judge::{NodeChoice, Task, Verdict, Wish};
 use crate::output::Scope;
 use crate::policy::{ApplyError, HookReport};
 
@@ -285,7 +285,21 @@ impl Entry {
                 (NodePolicyState::Loading, Some(self.and_what_runs(reason)))
             }
             (Verdict::Run(_), None) => (NodePolicyState::Loading, None),
-            (Verdict::Run(_), Some(Ok(_))) => (NodePolicyState::Loaded, self.blind_spot(gaps)),
+            (Verdict::Run(task), Some(Ok(_))) => match task.node {
+                NodeChoice::NotSelected => {
+                    let message = "the policy's nodeSelector does not select this node; exec and exit events go on";
+                    let reason = Reason::new(node_policy::NODE_NOT_SELECTED, message);
+                    (NodePolicyState::Skipped, Some(reason))
+                }
+                NodeChoice::Unknown => {
+                    let message = "the labels of this node are not known yet, so the policy is loaded whatever its nodeSelector says";
+                    let reason = Reason::new(node_policy::NODE_UNKNOWN, message);
+                    (NodePolicyState::Loaded, self.blind_spot(gaps).or(Some(reason)))
+                }
+                NodeChoice::Unasked | NodeChoice::Selected => {
+                    (NodePolicyState::Loaded, self.blind_spot(gaps))
+                }
+            },
             (Verdict::Run(_), Some(Err(reason))) => {
                 (NodePolicyState::Failed, Some(self.and_what_runs(reason)))
             }

@@ -27,7 +27,8 @@ fn wish(uid: &str, generation: i64, verdict: Verdict) -> Wish {
 }
 
 fn run(policy: Option<Policy>, target: Option<Parseable>) -> Verdict {
-    Verdict::Run(Box::new(Task { policy, named: None, target, alerts: Vec::new() }))
+    let (alerts, node) = (Vec::new(), NodeChoice::Unasked);
+    Verdict::Run(Box::new(Task { policy, named: None, target, alerts, node }))
 }
 
 fn refused() -> Verdict {
@@ -254,4 +255,32 @@ fn a_blind_node_tries_nothing_and_says_so() {
     let told = "KernelUnsupported: no BTF".to_owned();
     assert_eq!(says(&state, "a"), (NodePolicyState::Failed, told));
     assert!(says(&state, "b").1.contains("spec.x"));
+}
+
+#[test]
+fn a_node_that_is_not_selected_skips_the_policy_and_says_so() {
+    let now = Instant::now();
+    let on_node = |policy, node| {
+        Verdict::Run(Box::new(Task {
+            policy,
+            named: None,
+            target: target("s"),
+            alerts: Vec::new(),
+            node,
+        }))
+    };
+    let mut state = State::default();
+    state.set(vec![wish("a", 1, on_node(Some(policy("f")), NodeChoice::Unknown))], now);
+    assert!(matches!(state.next(), Some(Step::Load { .. })), "not known is no reason to skip");
+    state.loaded("a", Ok(Vec::new()));
+    let standing = |state: &State| {
+        let (standing, reason) = state.entries().next().unwrap().standing(&Gaps::default());
+        (standing, reason.unwrap().word)
+    };
+    assert_eq!(standing(&state), (NodePolicyState::Loaded, "NodeUnknown".into()));
+    state.set(vec![wish("a", 1, on_node(None, NodeChoice::NotSelected))], now);
+    assert!(matches!(state.next(), Some(Step::Unload { .. })));
+    state.unloaded("a", now);
+    assert_eq!(standing(&state), (NodePolicyState::Skipped, "NodeNotSelected".into()));
+    assert_eq!(state.next(), None);
 }

@@ -201,6 +201,8 @@ pub struct Objects {
     pub cluster_watches: Store<Watched>,
     pub policies: Store<PolicyObject>,
     pub namespaced_policies: Store<PolicyObject>,
+    /// The labels of this node; `None` while they are not known.
+    pub node: Option<Arc<BTreeMap<String, String>>>,
 }
 
 impl Objects {

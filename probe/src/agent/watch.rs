@@ -1,5 +1,6 @@
 //! Follows the objects of the API server and keeps [`Objects`] as they are there.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::pin;
@@ -52,6 +53,16 @@ impl Cluster {
     // A panic elsewhere leaves the stores whole: each event is one step.
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The labels of this node, as they are now.
+    pub(super) fn set_node(&self, labels: BTreeMap<String, String>) {
+        let mut known = self.lock();
+        if known.objects.node.as_deref() != Some(&labels) {
+            known.objects.node = Some(Arc::new(labels));
+            known.version += 1;
+            self.changed.notify_one();
+        }
     }
 
     fn update<T>(

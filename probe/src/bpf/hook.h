@@ -97,6 +97,7 @@ struct hook_config {
 	__u32 scope;	  /* enum scope_flag; 0: every process */
 	__u32 scope_bit;  /* of pods and containers */
 	__u32 hierarchy;  /* enum hierarchy_kind */
+	__u32 pad;
 	struct arg_config args[MAX_ARGS + 1];
 	struct selector selectors[MAX_SELECTORS];
 };

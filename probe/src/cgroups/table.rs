@@ -80,11 +80,6 @@ impl Table {
         self.cgroups.get(&cgroup)
     }
 
-    /// All that are known.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<CgroupFacts>> {
-        self.cgroups.values()
-    }
-
     /// A cgroup that is there.
     pub fn insert(&mut self, facts: CgroupFacts) {
         if self.cgroups.len() < MAX_CGROUPS {

@@ -126,10 +126,10 @@ pub fn agent(args: AgentArgs) -> Result<String, AgentError> {
     let pods = start_pods(&runtime, &client, &name)?;
     let mut kernel = sense(&args, &name, &capabilities, outputs, &pods, &metrics);
     let (report, wanted) = watch::channel(Wanted::default());
+    let mut round = Round::new(&args, &name, capabilities, own_namespace, &kernel, pods, metrics);
     let writer = Writer::new(&client, name);
     let writing = runtime.spawn(writer.run(wanted, args.report_jitter));
     let ledger = open_ledger(args.state.as_deref());
-    let mut round = Round::new(&args, capabilities, own_namespace, &kernel, pods, metrics);
     let (ledger, past) = ledger.map_or((None, None), |(ledger, past)| (Some(ledger), past));
     round.tell_of(past);
     let (stop, stopped) = oneshot::channel();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::alone;
 use super::check::{judge, preference};
 use super::documents::Documents;
 use super::sensing::{Sensing, SensingError};
@@ -90,7 +91,8 @@ pub fn run(args: RunArgs) -> Result<String, RunError> {
         node => node.capabilities(),
     };
     let prefer = preference(args.backend);
-    let report = judge(&documents, &node, prefer)?;
+    let mut report = judge(&documents, &node, prefer)?;
+    report.problems.extend(alone::refuse(&documents));
     if !report.problems.is_empty() {
         return Err(RunError::Refused(Box::new(report)));
     }

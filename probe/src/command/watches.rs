@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use super::alone;
 use super::check::judge;
 use super::documents::Documents;
 use super::run::RunError;
@@ -55,6 +56,7 @@ impl Watches {
         let documents = Documents::read(&self.files).map_err(told)?;
         let mut report =
             judge(&documents, &self.node, self.prefer).map_err(|error| vec![error.to_string()])?;
+        report.problems.extend(alone::refuse(&documents));
         match std::mem::take(&mut report.problems) {
             problems if problems.is_empty() => Ok((documents, report)),
             problems => Err(told(problems)),

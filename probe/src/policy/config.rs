@@ -378,6 +378,7 @@ pub fn rodata_bytes(config: &hook_config) -> Vec<u8> {
     out.extend_from_slice(&config.scope.to_ne_bytes());
     out.extend_from_slice(&config.scope_bit.to_ne_bytes());
     out.extend_from_slice(&config.hierarchy.to_ne_bytes());
+    out.extend_from_slice(&config.pad.to_ne_bytes());
     for arg in &config.args {
         push_arg(&mut out, arg);
     }
@@ -459,6 +460,9 @@ mod tests {
         ]));
         config.rodata.hook = 0x0102_0304;
         config.rodata.generation = 0x0a0b_0c0d;
+        (config.rodata.scope, config.rodata.scope_bit) =
+            HookScope::Some { host: true, pods: Some((7, true)) }.constants();
+        config.rodata.hierarchy = 9;
         let bytes = rodata_bytes(&config.rodata);
         assert_eq!(bytes.len(), size_of::<hook_config>(), "no padding");
         let u32_at =
@@ -467,6 +471,9 @@ mod tests {
             |at: usize| i64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         assert_eq!(u32_at(offset_of!(hook_config, hook)), 0x0102_0304);
         assert_eq!(u32_at(offset_of!(hook_config, generation)), 0x0a0b_0c0d);
+        assert_eq!(u32_at(offset_of!(hook_config, scope)), 0b111);
+        assert_eq!(u32_at(offset_of!(hook_config, scope_bit)), 7);
+        assert_eq!(u32_at(offset_of!(hook_config, hierarchy)), 9);
         assert_eq!(
             bytes[offset_of!(hook_config, args)
                 + size_of::<arg_config>()
@@ -481,6 +488,15 @@ mod tests {
         assert_eq!(i64_at(filter_at + offset_of!(filter, ranges) + offset_of!(range, max)), 7);
         let returns_at = second + offset_of!(selector, returns) + offset_of!(filter, ranges);
         assert_eq!(i64_at(returns_at + offset_of!(range, max)), 2);
+    }
+
+    #[test]
+    fn who_selects_nobody_sees_nobody_and_who_selects_nothing_sees_everybody() {
+        let some = |host, pods| HookScope::Some { host, pods }.constants();
+        assert_eq!(HookScope::Everything.constants(), (0, 0));
+        assert_eq!(some(true, None), (scope_flag::HOST, 0));
+        assert_eq!(some(false, Some((3, false))), (scope_flag::PODS, 3));
+        assert_eq!(some(false, None), (scope_flag::PODS, u32::MAX), "no flag at all is everybody");
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl Places {
     #[must_use]
     pub fn new(table: Table, associations: Option<Associations>) -> Self {
         if let Some(associations) = &associations {
-            for cgroup in table.all() {
+            for cgroup in table.iter() {
                 associations.made(cgroup);
             }
         }

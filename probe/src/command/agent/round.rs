@@ -12,8 +12,9 @@ use securitywatch_api::v1alpha1::{
 
 use super::Kernel;
 use crate::agent::Reason;
-use crate::agent::judge::judge;
+use crate::agent::judge::{Wish, judge};
 use crate::agent::ledger::Past;
+use crate::agent::node::follow_node;
 use crate::agent::outputs::{Accounts, awaited, is_same};
 use crate::agent::report::{self, Facts, Sight};
 use crate::agent::shipping::{self, Shipping};
@@ -33,6 +34,8 @@ use crate::sensor::Loss;
 pub(super) struct Round {
     cluster: Cluster,
     client: Option<Client>,
+    /// The node's name, until its labels are followed.
+    node: Option<String>,
     followers: PolicyFollowers,
     objects: Objects,
     /// The version of these.
@@ -56,6 +59,7 @@ pub(super) struct Round {
 impl Round {
     pub(super) fn new(
         args: &AgentArgs,
+        node: &str,
         capabilities: Capabilities,
         own_namespace: String,
         kernel: &Kernel,
@@ -77,6 +81,7 @@ impl Round {
         Self {
             cluster: Cluster::default(),
             client: None,
+            node: Some(node.to_owned()),
             followers: PolicyFollowers::default(),
             objects: Objects::default(),
             seen: 0,
@@ -129,8 +134,10 @@ impl Round {
         self.follow_policies();
         // Before the first list nothing is known, and what is not known must not be unloaded later.
         if self.objects.are_listed() {
-            let wishes = self.objects.all_watches().map(|watch| judge(watch, &self.objects));
-            self.state.set(wishes.collect(), Instant::now());
+            let wishes: Vec<_> =
+                self.objects.all_watches().map(|watch| judge(watch, &self.objects)).collect();
+            self.follow_node(wishes.iter().any(Wish::asks_for_the_node));
+            self.state.set(wishes, Instant::now());
         }
     }
 
@@ -147,6 +154,15 @@ impl Round {
         }
         if let Some(client) = &self.client {
             self.followers.follow(client, &self.cluster, &kinds);
+        }
+    }
+
+    /// From the first policy on that selects nodes.
+    fn follow_node(&mut self, asked: bool) {
+        if let (true, Some(client)) = (asked, &self.client)
+            && let Some(name) = self.node.take()
+        {
+            tokio::spawn(follow_node(client.clone(), self.cluster.clone(), name));
         }
     }
 
