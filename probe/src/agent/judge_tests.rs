@@ -130,8 +130,8 @@ fn a_policy_reaches_no_further_than_the_namespace_of_its_watch() {
 #[test]
 fn a_named_policy_is_confined_as_well() {
     let named = json!({"tracingPolicy": {"ref": {"kind": "TracingPolicy", "name": "connects"}}});
-    let mut objects = Objects::default();
-    objects.policies = listed_policies(&[(None, "connects", post())]);
+    let policies = listed_policies(&[(None, "connects", post())]);
+    let mut objects = Objects { policies, ..Objects::default() };
     let verdict = judge(&watch(Some("shop"), named.clone()), &objects).verdict;
     assert_eq!(scope_of(verdict), of_namespace("shop"));
 
@@ -176,10 +176,10 @@ fn a_policy_is_for_the_nodes_it_selects() {
     spec["nodeSelector"] = json!({"matchLabels": {"pool": "gpu"}});
     let spec = json!({"tracingPolicy": {"spec": spec}});
     let judged = |labels: Option<&[(&str, &str)]>, spec: &Value| {
-        let mut objects = Objects::default();
-        objects.node = labels.map(|labels| {
+        let node = labels.map(|labels| {
             Arc::new(labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect())
         });
+        let objects = Objects { node, ..Objects::default() };
         let wish = judge(&watch(None, spec.clone()), &objects);
         let asks = wish.asks_for_the_node();
         let Verdict::Run(task) = wish.verdict else { panic!("{:?}", wish.verdict) };
