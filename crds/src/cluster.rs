@@ -18,6 +18,12 @@ pub const PROBE_MANAGER: &str = "securitywatch-probe";
 /// mounted into the probe's pods. Its keys are those of [`ingest_key`].
 pub const INGEST_SECRET: &str = "securitywatch-ingest";
 
+/// The key of [`INGEST_SECRET`] that holds the certificate, in PEM, that the operator shows to probes.
+pub const ALERTS_CERTIFICATE: &str = "alerts.crt";
+
+/// The Secret, in the operator's namespace, that holds the key of that certificate. No pod mounts it.
+pub const ALERTS_SECRET: &str = "securitywatch-alerts";
+
 /// A part of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AccountPart {

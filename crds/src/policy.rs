@@ -41,6 +41,15 @@ pub struct Policy {
     pub hooks: Vec<Hook>,
 }
 
+impl Policy {
+    /// Whether a process is killed for some call. The call itself may still complete.
+    #[must_use]
+    pub fn kills(&self) -> bool {
+        let selectors = self.hooks.iter().flat_map(|hook| &hook.selectors);
+        selectors.into_iter().any(|s| s.action.sigkill || s.return_action.sigkill)
+    }
+}
+
 /// One `kprobes[]` entry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hook {

@@ -90,3 +90,20 @@ fn sensitive_files() {
         assert_eq!(ours, *published);
     }
 }
+
+#[test]
+fn enforcement() {
+    for (name, title, hooks) in [
+        ("egress-enforce.yaml", "SecurityWatch/default/egress-enforce", 1),
+        ("files-enforce.yaml", "SecurityWatch/default/files-enforce", 3),
+    ] {
+        let document = sample(name);
+        assert_eq!(document.title(), title, "of a namespace: the host and other pods go on");
+        let policy = document.policy.as_ref().unwrap();
+        assert_eq!(policy.hooks.len(), hooks);
+        assert!(policy.hooks.iter().all(|h| h.selectors.iter().all(|s| s.action.sigkill)));
+        assert!(policy.kills());
+        check_delivery(&document);
+    }
+    assert!(!sample("egress.yaml").policy.unwrap().kills());
+}

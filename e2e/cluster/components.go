@@ -17,6 +17,7 @@ import (
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
@@ -34,6 +35,7 @@ var components = map[string]component{
 	"kube-controller-manager": {"the controllers", func() int { return cli.Run(controllermanager.NewControllerManagerCommand()) }},
 	"kube-scheduler":          {"the scheduler", func() int { return cli.Run(scheduler.NewSchedulerCommand()) }},
 	"kubelet":                 {"the node agent", func() int { return cli.Run(newKubelet()) }},
+	"kube-proxy":              {"a node's way to Services", func() int { return cli.Run(proxy.NewProxyCommand()) }},
 	"kubectl":                 {"the command line client", runKubectl},
 }
 

@@ -37,7 +37,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: false,
 	}
-	command.AddCommand(upCommand(), restartCommand(), downCommand(), fakeNodesCommand())
+	command.AddCommand(upCommand(), restartCommand(), nodeCommand(), downCommand(), fakeNodesCommand(), dnsCommand(), imagesCommand(), prepareNodeCommand())
 	for name, component := range components {
 		command.AddCommand(&cobra.Command{Use: name, Short: component.short, GroupID: "components", Run: func(*cobra.Command, []string) {}})
 	}

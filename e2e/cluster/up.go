@@ -8,23 +8,27 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"securitywatch.io/e2e/cluster/launch"
+	"securitywatch.io/e2e/cluster/node"
 )
 
 func upCommand() *cobra.Command {
 	var options launch.Options
 	var whileStdin bool
+	var images []string
 	command := &cobra.Command{
 		Use:   "up",
 		Short: "Start a control plane; it runs until Ctrl-C, SIGTERM or `cluster down`",
 		Long: `Start etcd, API server, controller manager and scheduler on free ports of loopback.
 
 When they are ready, one line of JSON goes to stdout ({"kubeconfig":...,"server":...,"dir":...,...}); progress, and
-what to type, goes to stderr. Nothing runs the containers of a pod: --nodes gives nodes that claim to.`,
+what to type, goes to stderr. --nodes gives real nodes, guests with containerd and a kubelet that ` + "`e2e/setup node`" + ` has
+prepared; --fake-nodes gives nodes that only claim to run pods.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -32,13 +36,20 @@ what to type, goes to stderr. Nothing runs the containers of a pod: --nodes give
 			if whileStdin {
 				ctx = untilEnd(ctx, os.Stdin)
 			}
+			var err error
+			if options.Images, err = parseImages(images); err != nil {
+				return err
+			}
 			return up(ctx, options)
 		},
 	}
 	flags := command.Flags()
 	flags.StringVar(&options.Directory, "dir", "", "directory of the cluster's files, kept afterwards (default: a new one in the cache, removed at the end)")
-	flags.IntVar(&options.Nodes, "nodes", 0, "how many fake nodes to start with")
-	flags.BoolVar(&options.NodeLifecycle, "node-lifecycle", false, "taint nodes without heartbeats; for real kubelets")
+	flags.IntVar(&options.Nodes, "nodes", 0, "how many real nodes to start with: node-1, node-2...")
+	flags.IntVar(&options.FakeNodes, "fake-nodes", 0, "how many fake nodes to start with: fake-0, fake-1...")
+	flags.BoolVar(&options.NodeLifecycle, "node-lifecycle", false, "taint nodes without heartbeats; always with real nodes")
+	flags.StringVar(&options.CgroupDriver, "cgroup-driver", node.CgroupDrivers[0], "of kubelet and containerd: "+strings.Join(node.CgroupDrivers, " or "))
+	flags.StringArrayVar(&images, "image", nil, "real nodes have it: "+imageUsage)
 	flags.BoolVar(&whileStdin, "while-stdin", false, "also stop when stdin ends: for a program that starts this one and may be killed")
 	return command
 }
@@ -50,6 +61,7 @@ func up(ctx context.Context, options launch.Options) error {
 	}
 	options.Program = program
 	options.Say = say
+	options.Prepared = node.Prepared(filepath.Join(filepath.Dir(program), "..", "..", "node"))
 	temporary := options.Directory == ""
 	if temporary {
 		if options.Directory, err = newRunDirectory(program); err != nil {

@@ -27,7 +27,7 @@ use securitywatch_probe::loader::{self, Sizes};
 use securitywatch_probe::planner::Preference;
 use securitywatch_probe::policy::{PolicySet, ScopeKeeper};
 use securitywatch_probe::process_cache::ProcessCache;
-use securitywatch_probe::sensor::{Rings, Sensor, boot_wall_ns, seed_processes};
+use securitywatch_probe::sensor::{Places, Rings, Sensor, boot_wall_ns, seed_processes};
 
 /// What went wrong, in words: a test shows them.
 pub type Failure = Box<dyn std::error::Error>;
@@ -44,9 +44,10 @@ pub fn run(root: &Path, events: File, preference: Preference) -> Result<(), Fail
     let (lifecycle, maps) = loader::load_lifecycle(SIZES, Some(&layout))?;
     let mut cache = ProcessCache::new("scoped", boot_wall_ns());
     let seeded = cgroups::seed(&layout.root, &maps.cgroups);
-    seed_processes(Path::new("/proc"), &mut cache, &seeded, &maps.processes);
+    let there = seeded.table.all().map(|facts| CgroupFacts::clone(facts)).collect();
+    let mut places = Places::new(seeded.table, None);
+    seed_processes(Path::new("/proc"), &mut cache, &seeded.processes, &mut places, &maps.processes);
     let mut policies = PolicySet::new(maps, Capabilities::detect(), preference);
-    let there = seeded.table.iter().map(|facts| CgroupFacts::clone(facts)).collect();
     let keeper = Arc::new(Keeper::new(ScopeMaps::new(policies.maps())?, there));
     policies.keep_scopes(Arc::<Keeper>::clone(&keeper));
     let handle = |map: &MapHandle| MapHandle::try_from(map);
@@ -60,7 +61,7 @@ pub fn run(root: &Path, events: File, preference: Preference) -> Result<(), Fail
         move || -> io::Result<()> {
             let rings = Rings::new(&telemetry, &life, control, SIZES.telemetry_ring)
                 .map_err(io::Error::other)?;
-            let mut sensor = Sensor::new(rings, cache, seeded.table, table, losses);
+            let mut sensor = Sensor::new(rings, cache, places, table, losses);
             let mut encoder = JsonEncoder::new("scoped");
             let mut lines = Vec::new();
             while !is_over.load(Ordering::Relaxed) {

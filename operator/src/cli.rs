@@ -63,6 +63,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "ADDR")]
     pub health_addr: Option<SocketAddr>,
 
+    /// Receive the hits of probes over TLS at ADDR, for example 0.0.0.0:9443, under the name that the probe's configuration
+    /// gives as operatorUrl. Without it no alert fires from the nodes
+    #[arg(long, value_name = "ADDR")]
+    pub alerts_addr: Option<SocketAddr>,
+
+    /// Let Parseable servers call the receivers of alerts too: a second call for each event, up to a minute later
+    #[arg(long)]
+    pub parseable_calls_receivers: bool,
+
     /// Let the outbound policy of Parseable servers allow the receivers of alerts; needs admin accounts
     #[arg(long)]
     pub manage_outbound_policy: bool,

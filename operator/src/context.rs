@@ -10,6 +10,7 @@ use securitywatch_api::v1alpha1::WatchStatus;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::alerts::Pager;
 use crate::events::Announcer;
 use crate::ingest::Desk;
 use crate::key::WatchKey;
@@ -49,6 +50,8 @@ pub struct Context {
     pub permits: Semaphore,
     /// Talks to Parseable.
     pub engine: Engine,
+    /// Calls the receivers of alerts.
+    pub pager: Pager,
     /// Keeps the nodes' accounts.
     pub desk: Arc<Desk>,
     /// Watches to look at.

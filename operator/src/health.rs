@@ -23,6 +23,12 @@ impl Readiness {
     pub fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Relaxed);
     }
+
+    /// Whether it is.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Serves `/healthz` and `/readyz`.
@@ -47,7 +53,7 @@ pub async fn serve_metrics(address: SocketAddr, metrics: Arc<Metrics>) -> std::i
 }
 
 async fn readyz(State(readiness): State<Arc<Readiness>>) -> Response {
-    if readiness.0.load(Ordering::Relaxed) {
+    if readiness.is_set() {
         "ok\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the first lists are not complete\n").into_response()

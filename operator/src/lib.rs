@@ -4,6 +4,7 @@
 //! functions (`plan`, `status`) make what is to be written, which `apply` writes. Everything is level-triggered: a
 //! pass looks at what is and needs no memory of what was, except to be cheaper.
 
+pub mod alerts;
 pub mod apply;
 pub mod backoff;
 pub mod cli;

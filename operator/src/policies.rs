@@ -251,15 +251,44 @@ pub fn judge(name: &str, spec: serde_json::Value) -> PolicyFacts {
     PolicyFacts { hash: policy_hash(&spec), judged }
 }
 
-/// `1 hook, 2 selectors`.
+/// `1 hook, 2 selectors`, and what happens to a process besides being reported.
 #[must_use]
 pub fn size(policy: &Policy) -> String {
     let selectors = policy.hooks.iter().map(|hook| hook.selectors.len()).sum();
+    let effect = if policy.kills() {
+        "; on a match the process is killed, its call not prevented"
+    } else {
+        ""
+    };
     let count = |count: usize, word: &str| {
         if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
     };
-    format!("{}, {}", count(policy.hooks.len(), "hook"), count(selectors, "selector"))
+    format!("{}, {}{effect}", count(policy.hooks.len(), "hook"), count(selectors, "selector"))
 }
 
 /// The state of a policy as a shared handle.
 pub type Shared = Arc<Policies>;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn judged(actions: &serde_json::Value) -> String {
+        let hook = json!({
+            "call": "tcp_connect", "syscall": false, "args": [{"index": 0, "type": "sock"}],
+            "selectors": [{"matchActions": actions}]
+        });
+        judge("egress", json!({"kprobes": [hook]})).judged.unwrap()
+    }
+
+    #[test]
+    fn killed_is_told_and_is_not_prevented() {
+        assert_eq!(judged(&json!([])), "1 hook, 1 selector");
+        assert_eq!(
+            judged(&json!([{"action": "Sigkill"}])),
+            "1 hook, 1 selector; on a match the process is killed, its call not prevented"
+        );
+    }
+}

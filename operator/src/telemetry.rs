@@ -13,6 +13,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::lock::lock;
 
+/// Upper bounds of the time from an event to its call, in seconds.
+const LATENCIES: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
 /// Upper bounds of reconcile times, in seconds.
 const DURATIONS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
@@ -29,6 +31,12 @@ struct Failed {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Called {
+    receiver: &'static str,
     outcome: &'static str,
 }
 
@@ -50,6 +58,10 @@ pub struct Metrics {
     malformed: Family<OfKind, Counter>,
     syncs: Family<Outcome, Counter>,
     events: Family<Outcome, Counter>,
+    alert_reports: Family<Outcome, Counter>,
+    alert_hits: Family<Outcome, Counter>,
+    alert_calls: Family<Called, Counter>,
+    alert_latency: Histogram,
     leader: Gauge,
     nodes: Gauge,
     watches: Family<ReadyState, Gauge>,
@@ -75,6 +87,10 @@ impl Metrics {
             malformed: Family::default(),
             syncs: Family::default(),
             events: Family::default(),
+            alert_reports: Family::default(),
+            alert_hits: Family::default(),
+            alert_calls: Family::default(),
+            alert_latency: Histogram::new(LATENCIES),
             leader: Gauge::default(),
             nodes: Gauge::default(),
             watches: Family::default(),
@@ -112,6 +128,16 @@ impl Metrics {
         );
         registry.register("parseable_syncs", "Syncs with Parseable servers", self.syncs.clone());
         registry.register("events", "Kubernetes Events", self.events.clone());
+        let reports = "Reports of hits by probes";
+        registry.register("alert_reports", reports, self.alert_reports.clone());
+        registry.register("alert_hits", "Hits in these reports", self.alert_hits.clone());
+        registry.register("alert_calls", "Calls of receivers", self.alert_calls.clone());
+        registry.register_with_unit(
+            "alert_latency",
+            "From an event to the answer of the receiver that it calls at once",
+            Unit::Seconds,
+            self.alert_latency.clone(),
+        );
         registry.register("leader", "1 while this replica acts", self.leader.clone());
         registry.register("reporting_nodes", "Nodes with a report", self.nodes.clone());
         registry.register(
@@ -165,6 +191,26 @@ impl Metrics {
     /// An Event was written or could not be.
     pub fn announced(&self, outcome: &'static str) {
         self.events.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A probe reported, or somebody who may not.
+    pub fn alert_report(&self, outcome: &'static str) {
+        self.alert_reports.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A hit was judged.
+    pub fn alert_hit(&self, outcome: &'static str) {
+        self.alert_hits.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A call of a kind of receiver ended.
+    pub fn alert_called(&self, receiver: &'static str, outcome: &'static str) {
+        self.alert_calls.get_or_create(&Called { receiver, outcome }).inc();
+    }
+
+    /// A call that was made at once was answered so long after its event.
+    pub fn alert_latency(&self, took: Duration) {
+        self.alert_latency.observe(took.as_secs_f64());
     }
 
     /// Whether this replica acts.

@@ -1,6 +1,6 @@
 //! The node probe: kernel hooks to Tetragon JSON, Parseable rows and alerts.
 //!
-//! Data goes one way: `sensor` -> `process_cache` -> `encode` -> `ship` and `alert`. Policies go the
+//! Data goes one way: `sensor` -> `process_cache` -> `pods` -> `encode` -> `ship` and `alert`. Policies go the
 //! other way, from the document into the kernel: `policy` -> `planner` -> `loader` -> `bpf`. In a cluster, `agent`
 //! brings the documents from the API server and the report back to it.
 
@@ -23,6 +23,7 @@ pub mod local_output;
 pub mod metrics;
 pub mod output;
 pub mod planner;
+pub mod pods;
 pub mod policy;
 pub mod privileges;
 pub mod process_cache;

@@ -25,6 +25,12 @@ pub struct CauseLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct MissingLabel {
+    /// `pod`, `labels` or `container`
+    pub missing: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StreamLabel {
     pub stream: String,
 }
@@ -35,7 +41,7 @@ pub struct StreamCause {
     pub cause: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
 pub struct AlertLabel {
     pub watch: String,
     pub alert: String,
@@ -56,6 +62,8 @@ pub struct Metrics {
     pub events: Family<KindLabel, Counter>,
     /// Events lost before they reached the outputs, by cause.
     pub lost: Family<CauseLabel, Counter>,
+    /// Events of a pod that went out although something of it was not known in time.
+    pub events_incomplete: Family<MissingLabel, Counter>,
     /// Rows a stream has acknowledged.
     pub shipped: Family<StreamLabel, Counter>,
     /// Rows a stream will never get, by cause.
@@ -120,6 +128,11 @@ impl Metrics {
         Self {
             events: family(r, "events", "Events by kind"),
             lost: family(r, "lost", "Events lost before they reached the outputs, by cause"),
+            events_incomplete: family(
+                r,
+                "events_incomplete",
+                "Events of a pod that went out although something of it was not known in time",
+            ),
             shipped: family(r, "shipped", "Rows acknowledged by a stream"),
             dropped: family(r, "dropped", "Rows a stream will never get, by cause"),
             batches: family(r, "batches", "Requests acknowledged"),

@@ -1,6 +1,8 @@
 //! Where events go: this machine's outputs, the streams of the watches, and their alerts.
 
-use crate::alert::{self, AlertEngine, AlertReport, NotifyError, NotifySettings, ReportHook};
+use crate::alert::{
+    self, AlertEngine, AlertReport, NotifyError, NotifySettings, OperatorSettings, ReportHook,
+};
 use crate::encode::compact::AlertLine;
 use crate::encode::flatten::{Origin, flatten};
 use crate::encode::rfc3339::Rfc3339;
@@ -24,7 +26,7 @@ mod summary;
 mod watch;
 
 use control::{Exchange, StreamId};
-pub use control::{MAX_STREAMS, OutputControl};
+pub use control::{MAX_STREAMS, OutputControl, Waiting};
 pub use summary::Summary;
 pub use watch::{Scope, WatchOutput};
 
@@ -38,6 +40,8 @@ pub struct OutputConfig {
     pub notify: NotifySettings,
     /// Told of each alert call's end, beside the compact view.
     pub on_alert: Option<ReportHook>,
+    /// Where hits are reported, in a cluster.
+    pub operator: Option<OperatorSettings>,
 }
 
 /// Why the outputs of a document cannot be started; each message names the document or field.
@@ -153,7 +157,8 @@ impl Outputs {
         let on_alert =
             report_hook(local.as_ref().and_then(LocalOutput::alerts), config.on_alert.clone());
         let watches = watch::watch_alerts(config.watches);
-        let alerts = AlertEngine::start(watches, config.notify, on_alert, rt, metrics)?;
+        let alerts =
+            AlertEngine::start(watches, config.notify, on_alert, config.operator, rt, metrics)?;
         let counter = |kind| metrics.events.get_or_create_owned(&KindLabel { kind });
         let mut outputs = Self {
             origin: config.origin,
@@ -194,6 +199,9 @@ impl Outputs {
             Some(Route { stream: place(route.stream)?, scope: route.scope })
         };
         self.routes = exchange.by_watch.into_iter().map(|route| route.and_then(placed)).collect();
+        if let Some(alerts) = exchange.alerts {
+            self.alerts.exchange(alerts, self.now);
+        }
         let deadline = Instant::now() + ENDING_PATIENCE;
         for shipper in before.into_values() {
             self.ending.spawn_on(shipper.finish(deadline), &self.rt);
@@ -224,7 +232,7 @@ impl Outputs {
             self.now = Instant::now();
         }
         let row = flatten(event, &self.origin, &mut self.clock, std::mem::take(&mut self.buffer));
-        self.alerts.judge(&row, watch, event.time, self.now);
+        self.alerts.judge(&row, event, watch, self.now);
         if taken {
             self.json.clear();
             row.write_open(&mut self.json);

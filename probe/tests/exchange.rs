@@ -42,6 +42,7 @@ impl Sensor {
             },
             notify: NotifySettings::default(),
             on_alert: None,
+            operator: None,
         };
         let metrics = Arc::new(Metrics::new());
         let (mut outputs, control) =

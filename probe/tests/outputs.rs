@@ -68,6 +68,7 @@ fn config(documents: &[(&str, &str)], secrets: &Secrets) -> OutputConfig {
             ..NotifySettings::default()
         },
         on_alert: None,
+        operator: None,
     }
 }
 

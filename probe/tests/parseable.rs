@@ -193,6 +193,7 @@ async fn ship(server: &Server, stream: &str, events: Vec<Event>) -> Summary {
         ship: ShipSettings::default(),
         notify: NotifySettings::default(),
         on_alert: None,
+        operator: None,
     };
     let mut outputs =
         Outputs::start(config, None, &Handle::current(), &Arc::new(Metrics::new())).unwrap();

@@ -87,6 +87,7 @@ async fn failures_are_told_without_secrets() {
         },
         notify: NotifySettings { backoff, ..NotifySettings::default() },
         on_alert: None,
+        operator: None,
     };
     let debug = format!("{config:?}");
     let mut outputs =

@@ -11,6 +11,7 @@
   (include "securitywatch.selectorLabels" (dict "root" . "component" "probe") | fromYaml)
   (dict "app.kubernetes.io/part-of" "securitywatch")
   $probe.podLabels .Values.commonLabels -}}
+{{- $host := .Values.operator.alertsHost | default (printf "%s-operator.%s.svc" (include "securitywatch.fullname" .) (include "securitywatch.namespace" .)) -}}
 {{- dict
   "name" $name
   "serviceAccountName" $name
@@ -24,6 +25,7 @@
   "priorityClassName" $probe.priorityClassName
   "updateStrategy" $probe.updateStrategy
   "privileged" $probe.privileged
+  "operatorUrl" (printf "https://%s:%d" $host (.Values.operator.alertsPort | int))
   "clusterName" .Values.clusterName
   "metricsPort" ($probe.metricsPort | int)
   "healthPort" ($probe.healthPort | int)

@@ -12,7 +12,7 @@ pub mod types {
     pub const PROGRAMMED: &str = "Programmed";
     /// Events reach the target.
     pub const SHIPPING: &str = "Shipping";
-    /// Parseable holds the alerts.
+    /// Parseable holds the alerts, and their calls arrive.
     pub const ALERTS_SYNCED: &str = "AlertsSynced";
     /// Present only while work goes on.
     pub const RECONCILING: &str = "Reconciling";
@@ -120,8 +120,10 @@ pub mod reasons {
         pub const TARGET_REFUSED: &str = super::shipping::TARGET_REFUSED;
         /// False: the server is of a generation that is not supported.
         pub const UNSUPPORTED: &str = super::shipping::UNSUPPORTED;
-        /// False: alerts are evaluated by the target, and the spec has none.
+        /// True: the spec has no target; the alerts fire from the nodes all the same.
         pub const NO_TARGET: &str = super::shipping::NO_TARGET;
+        /// False: the last call of a receiver did not arrive.
+        pub const NOT_DELIVERED: &str = "NotDelivered";
         /// False: the server's outbound policy does not let it call a receiver.
         pub const OUTBOUND_POLICY: &str = "OutboundPolicy";
         /// Unknown: a column that the rule or the message names comes with the first event that has it.
@@ -144,7 +146,7 @@ pub mod reasons {
     }
     /// Of a policy in a node's report, beside those of the conditions and of the hooks.
     pub mod node_policy {
-        /// Loaded, and yet without events: which pod a process is of is not known.
+        /// Loaded, and some of the pods it is about may be missed: the message says which, and why.
         pub const PODS_UNKNOWN: &str = "PodsUnknown";
         /// Skipped: the policy's nodeSelector selects other nodes.
         pub const NODE_NOT_SELECTED: &str = "NodeNotSelected";

@@ -133,6 +133,10 @@ pub struct AlertStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "last_fired")]
     pub last_fired: Option<Time>,
+    /// Why the last call of a receiver did not arrive; absent when it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub undelivered: Option<String>,
 }
 
 /// What Parseable says about an alert, by its own words.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use crate::alerting::ReceiverKind;
 use crate::field::{FieldError, FieldPath};
 use crate::rule::{self, Expr, Matcher, ParseError, Template};
 use crate::secret::{Secret, SecretUrl};
@@ -78,6 +79,18 @@ pub enum Receiver {
         /// Accept any certificate.
         skip_tls_check: bool,
     },
+}
+
+impl Receiver {
+    /// Which one it is.
+    #[must_use]
+    pub const fn kind(&self) -> ReceiverKind {
+        match self {
+            Self::Webhook { .. } => ReceiverKind::Webhook,
+            Self::Slack { .. } => ReceiverKind::Slack,
+            Self::Alertmanager { .. } => ReceiverKind::Alertmanager,
+        }
+    }
 }
 
 /// Where a receiver's URL comes from.

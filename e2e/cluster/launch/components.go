@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+
+	"securitywatch.io/e2e/cluster/node"
 )
 
 // Names of the processes; those of real components are also subcommands of the program.
@@ -13,17 +15,24 @@ const (
 	controllerManager = "kube-controller-manager"
 	scheduler         = "kube-scheduler"
 	fakeNodes         = "fake-nodes"
+	dnsServer         = "dns"
 )
 
 // ports of the parts that listen, all on loopback.
-type ports struct{ etcd, etcdPeer, apiServer, controllerManager, scheduler int }
+type ports struct {
+	etcd, etcdPeer, apiServer, controllerManager, scheduler int
+	// For real nodes: the name service, and the kubelet of each node.
+	dns      int
+	kubelets []int
+}
 
-func choosePorts() (ports, error) {
-	p, err := freePorts(5)
+func choosePorts(nodes int) (ports, error) {
+	const fixed = 6
+	p, err := freePorts(fixed + nodes)
 	if err != nil {
 		return ports{}, err
 	}
-	return ports{p[0], p[1], p[2], p[3], p[4]}, nil
+	return ports{p[0], p[1], p[2], p[3], p[4], p[5], p[fixed:]}, nil
 }
 
 func address(port int) string { return fmt.Sprintf("https://%s:%d", loopback, port) }
@@ -78,14 +87,22 @@ func etcdArguments(l layout, p ports) []string {
 	})
 }
 
-func apiServerArguments(l layout, p ports) []string {
+// egressSelector sends what goes into the cluster through node.Tunnel; its socket is in the API server's directory.
+const egressSelector = `apiVersion: apiserver.k8s.io/v1beta1
+kind: EgressSelectorConfiguration
+egressSelections:
+- name: cluster
+  connection:
+    proxyProtocol: HTTPConnect
+    transport: {uds: {udsName: ` + node.TunnelSocket + `}}
+`
+
+func apiServerArguments(l layout, p ports, realNodes bool) []string {
 	pki := l.pki()
-	return flags(map[string]string{
+	values := map[string]string{
 		"bind-address": loopback,
-		// Named, for else a default route is looked for, which an offline machine does not have.
-		"advertise-address": loopback,
-		// The advertised address is a loopback one, which is not valid in an Endpoints object.
-		"endpoint-reconciler-type":         "none",
+		// Where nodes reach it, so that the Service `kubernetes` leads there.
+		"advertise-address":                hostSeenByGuests,
 		"secure-port":                      fmt.Sprint(p.apiServer),
 		"etcd-servers":                     address(p.etcd),
 		"etcd-cafile":                      filepath.Join(pki, "ca.crt"),
@@ -105,7 +122,11 @@ func apiServerArguments(l layout, p ports) []string {
 		"allow-privileged":                 "true",
 		"audit-policy-file":                l.auditPolicy(),
 		"audit-log-path":                   l.auditLog(),
-	})
+	}
+	if realNodes {
+		values["egress-selector-config-file"] = l.egressSelector()
+	}
+	return flags(values)
 }
 
 func controllerManagerArguments(l layout, p ports, nodeLifecycle bool) []string {
@@ -158,10 +179,20 @@ func schedulerArguments(l layout, p ports) []string {
 func fakeNodesArguments(l layout, options Options) []string {
 	values := map[string]string{
 		"kubeconfig": l.adminKubeconfig(),
-		"count":      fmt.Sprint(options.Nodes),
+		"count":      fmt.Sprint(options.FakeNodes),
 	}
 	if options.NodeLifecycle {
 		values["heartbeat"] = kubeletHeartbeat
 	}
 	return flags(values)
+}
+
+func dnsArguments(l layout, p ports) []string {
+	return flags(map[string]string{
+		"kubeconfig":   l.adminKubeconfig(),
+		"listen":       fmt.Sprintf("%s:%d", loopback, p.dns),
+		"cluster-ip":   dnsAddress,
+		"node-address": hostSeenByGuests,
+		"node-port":    fmt.Sprint(p.dns),
+	})
 }

@@ -19,9 +19,10 @@ import (
 //
 //	GET  /info                                  -> Info as JSON
 //	POST /restart-apiserver?kill=true&down=5s   -> 200 when it is ready again
+//	POST /node?name=node-1&action=reset         -> 200; the actions are those of node.Do
 //	POST /stop                                  -> 202
 func (c *cluster) serveControl() (io.Closer, error) {
-	listener, err := listenIn(c.layout.root)
+	listener, err := listenIn(c.layout.root, controlSocket)
 	if err != nil {
 		return nil, err
 	}
@@ -36,6 +37,7 @@ func (c *cluster) serveControl() (io.Closer, error) {
 		}
 	})
 	mux.HandleFunc("POST /restart-apiserver", c.handleRestart)
+	mux.HandleFunc("POST /node", c.handleNode)
 	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusAccepted)
 		c.stop()
@@ -71,15 +73,15 @@ func (c *cluster) handleRestart(w http.ResponseWriter, r *http.Request) {
 }
 
 // listenIn and dialIn go by the name in the current directory, for a socket's full path may be too long.
-func listenIn(directory string) (net.Listener, error) {
+func listenIn(directory, name string) (net.Listener, error) {
 	if err := os.Chdir(directory); err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("unix", controlSocket)
+	listener, err := net.Listen("unix", name)
 	if err != nil {
 		return nil, err
 	}
-	return listener, os.Chmod(controlSocket, 0o600)
+	return listener, os.Chmod(name, 0o600)
 }
 
 func dialIn(directory string) (net.Conn, error) {
@@ -93,6 +95,11 @@ func dialIn(directory string) (net.Conn, error) {
 func RestartAPIServer(ctx context.Context, directory string, kill bool, down time.Duration) error {
 	query := url.Values{"kill": {strconv.FormatBool(kill)}, "down": {down.String()}}
 	return post(ctx, directory, "/restart-apiserver?"+query.Encode())
+}
+
+// NodeAction presses a button of a real node.
+func NodeAction(ctx context.Context, directory, name, action string) error {
+	return post(ctx, directory, "/node?"+url.Values{"name": {name}, "action": {action}}.Encode())
 }
 
 // Stop asks the cluster of a directory to end.

@@ -16,6 +16,8 @@ const (
 	serviceRange     = "10.96.0.0/16"
 	// The first address of serviceRange: where pods find the API server.
 	serviceAddress = "10.96.0.1"
+	// Where pods find the name service.
+	dnsAddress = "10.96.0.10"
 )
 
 // The users whose kubeconfig files are written, with the names that Kubernetes' own RBAC rules know.
@@ -28,11 +30,15 @@ var users = map[string]pki.Subject{
 const admin = "admin"
 
 // writeCredentials makes the authority, all keys and certificates, and the kubeconfig files for the server.
-func writeCredentials(l layout, server string) error {
+func writeCredentials(l layout, server string) (*pki.Authority, error) {
 	authority, err := pki.NewAuthority("securitywatch-test-cluster")
 	if err != nil {
-		return err
+		return nil, err
 	}
+	return authority, writeIssued(l, server, authority)
+}
+
+func writeIssued(l layout, server string, authority *pki.Authority) error {
 	own, err := authority.Pair()
 	if err != nil {
 		return err

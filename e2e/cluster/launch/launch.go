@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"runtime"
 	"time"
+
+	"securitywatch.io/e2e/cluster/node"
 )
 
 // Options of a cluster.
@@ -15,9 +18,16 @@ type Options struct {
 	Program string
 	// Directory of the cluster's files; must be empty or not there.
 	Directory string
-	// Nodes is how many fake nodes there are at the start.
-	Nodes int
-	// NodeLifecycle turns on the controllers that taint nodes without heartbeats, as real kubelets want it.
+	// Nodes is how many real nodes there are: guests, from what is Prepared, with these Images besides those prepared.
+	Nodes    int
+	Prepared node.Prepared
+	Images   []node.Image
+	// CgroupDriver of real nodes.
+	CgroupDriver string
+	// FakeNodes is how many fake nodes there are at the start.
+	FakeNodes int
+	// NodeLifecycle turns on the controllers that taint nodes without heartbeats. Real nodes always have them: they also
+	// take away the taint that each new node has.
 	NodeLifecycle bool
 	// Say gets a line of progress.
 	Say func(format string, arguments ...any)
@@ -29,9 +39,11 @@ type Info struct {
 	Server     string `json:"server"`
 	Directory  string `json:"dir"`
 	// Control is the path of the socket that takes commands, over HTTP.
-	Control  string `json:"control"`
-	Logs     string `json:"logs"`
-	AuditLog string `json:"audit_log"`
+	Control string `json:"control"`
+	Logs    string `json:"logs"`
+	// Nodes are the real ones.
+	Nodes    []NodeInfo `json:"nodes,omitempty"`
+	AuditLog string     `json:"audit_log"`
 	// Pids of the processes by name; a restart changes them.
 	Pids map[string]int `json:"pids"`
 }
@@ -48,6 +60,7 @@ type cluster struct {
 	layout   layout
 	ports    ports
 	prober   *prober
+	nodes    nodes
 	running  []*process
 	restarts chan restart
 	infos    chan chan Info
@@ -66,6 +79,7 @@ func Run(ctx context.Context, options Options, ready func(Info)) error {
 		return err
 	}
 	c.stop = cancel
+	defer c.nodes.close()
 	defer c.stopAll()
 	if err := c.startAll(ctx); err != nil {
 		if errors.Is(ctx.Err(), context.Canceled) {
@@ -83,15 +97,20 @@ func Run(ctx context.Context, options Options, ready func(Info)) error {
 }
 
 func prepare(options Options) (*cluster, error) {
+	if err := checkNodes(options); err != nil {
+		return nil, err
+	}
+	options.NodeLifecycle = options.NodeLifecycle || options.Nodes > 0
 	l, err := newLayout(options.Directory)
 	if err != nil {
 		return nil, err
 	}
-	p, err := choosePorts()
+	p, err := choosePorts(options.Nodes)
 	if err != nil {
 		return nil, err
 	}
-	if err := writeCredentials(l, address(p.apiServer)); err != nil {
+	authority, err := writeCredentials(l, address(p.apiServer))
+	if err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(l.auditPolicy(), []byte(auditPolicy), 0o600); err != nil {
@@ -101,10 +120,14 @@ func prepare(options Options) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cluster{
+	c := &cluster{
 		options: options, layout: l, ports: p, prober: prober,
 		restarts: make(chan restart), infos: make(chan chan Info),
-	}, nil
+	}
+	if options.Nodes > 0 {
+		err = c.prepareNodes(authority)
+	}
+	return c, err
 }
 
 func (c *cluster) startAll(ctx context.Context) error {
@@ -121,6 +144,10 @@ func (c *cluster) startAll(ctx context.Context) error {
 		return err
 	}
 	c.options.Say("the API server is ready (%.1f s)", time.Since(began).Seconds())
+	// First, for a guest boots for longer than the rest takes to start.
+	if err := c.startNodes(ctx); err != nil {
+		return err
+	}
 	manager, err := c.start(controllerManager, controllerManagerArguments(c.layout, c.ports, c.options.NodeLifecycle))
 	if err != nil {
 		return err
@@ -129,7 +156,7 @@ func (c *cluster) startAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.options.Nodes > 0 {
+	if c.options.FakeNodes > 0 {
 		if err := c.startFakeNodes(); err != nil {
 			return err
 		}
@@ -146,7 +173,7 @@ func (c *cluster) startAll(ctx context.Context) error {
 		return err
 	}
 	c.options.Say("all components are ready (%.1f s)", time.Since(began).Seconds())
-	return nil
+	return c.awaitNodes(ctx, began)
 }
 
 func (c *cluster) startFakeNodes() error {
@@ -155,7 +182,7 @@ func (c *cluster) startFakeNodes() error {
 }
 
 func (c *cluster) startAPIServer(ctx context.Context) error {
-	server, err := c.start(apiServer, apiServerArguments(c.layout, c.ports))
+	server, err := c.start(apiServer, apiServerArguments(c.layout, c.ports, c.options.Nodes > 0))
 	if err != nil {
 		return err
 	}
@@ -163,7 +190,15 @@ func (c *cluster) startAPIServer(ctx context.Context) error {
 }
 
 func (c *cluster) start(name string, arguments []string) (*process, error) {
-	p, err := start(c.options.Program, name, c.layout.log(name), arguments)
+	command := exec.Command(c.options.Program, append([]string{name}, arguments...)...)
+	// Where their sockets are, by short names.
+	command.Dir = c.layout.root
+	return c.startCommand(name, command)
+}
+
+// startCommand starts any program as a part of the cluster: its end is the end of the cluster.
+func (c *cluster) startCommand(name string, command *exec.Cmd) (*process, error) {
+	p, err := start(name, c.layout.log(name), command)
 	if err != nil {
 		return nil, err
 	}
@@ -240,6 +275,7 @@ func (c *cluster) info() Info {
 		Control:    c.layout.control(),
 		Logs:       c.layout.logs(),
 		AuditLog:   c.layout.auditLog(),
+		Nodes:      c.nodeInfos(),
 		Pids:       pids,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -60,7 +61,7 @@ func TestKubeconfigsOfAllUsersAreWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := writeCredentials(l, "https://127.0.0.1:1"); err != nil {
+	if _, err := writeCredentials(l, "https://127.0.0.1:1"); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{l.adminKubeconfig(), l.kubeconfig(scheduler), l.kubeconfig(controllerManager)} {
@@ -79,7 +80,7 @@ func shell(t *testing.T, script string) *process {
 	t.Helper()
 	runtime.LockOSThread()
 	t.Cleanup(runtime.UnlockOSThread)
-	p, err := start("/bin/sh", "-c", filepath.Join(t.TempDir(), "shell.log"), []string{script})
+	p, err := start("shell", filepath.Join(t.TempDir(), "shell.log"), exec.Command("/bin/sh", "-c", script))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ func (l layout) log(name string) string     { return filepath.Join(l.logs(), nam
 func (l layout) etcd() string               { return filepath.Join(l.root, "etcd") }
 func (l layout) auditLog() string           { return filepath.Join(l.logs(), "audit.log") }
 func (l layout) auditPolicy() string        { return filepath.Join(l.root, "audit-policy.yaml") }
+func (l layout) egressSelector() string     { return filepath.Join(l.root, "egress-selector.yaml") }
 func (l layout) adminKubeconfig() string    { return filepath.Join(l.root, "kubeconfig") }
 func (l layout) kubeconfig(u string) string { return filepath.Join(l.pki(), u+".kubeconfig") }
 func (l layout) control() string            { return filepath.Join(l.root, controlSocket) }

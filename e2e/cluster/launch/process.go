@@ -28,15 +28,14 @@ type process struct {
 	outcome error
 }
 
-// start runs the program's subcommand. It must be called from a thread that lives as long as the process may:
+// start runs a command whose output goes to the log. It must be called from a thread that lives as long as the process may:
 // the kernel kills the process when that thread ends.
-func start(program, name, log string, arguments []string) (*process, error) {
+func start(name, log string, command *exec.Cmd) (*process, error) {
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	command := exec.Command(program, append([]string{name}, arguments...)...)
 	command.Stdout, command.Stderr = file, file
 	command.SysProcAttr = &syscall.SysProcAttr{
 		// A launcher that was killed leaves nothing behind; its data is thrown away, so that kill -9 is good enough.

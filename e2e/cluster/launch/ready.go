@@ -16,6 +16,7 @@ import (
 const (
 	pollInterval = 50 * time.Millisecond
 	pollTimeout  = 2 * time.Second
+	answerBytes  = 1 << 20
 	// A person who waits sees that something goes on.
 	progressInterval = 5 * time.Second
 	// Long enough for a machine with two slow, busy cores; a component that dies ends the wait at once.
@@ -76,20 +77,25 @@ func (p *prober) wait(ctx context.Context, process *process, url string) error {
 }
 
 func (p *prober) ask(ctx context.Context, url string) error {
+	_, err := p.get(ctx, url)
+	return err
+}
+
+func (p *prober) get(ctx context.Context, url string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	response, err := p.client.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, answerBytes))
 	if response.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(response.Body, tailBytes))
-		return fmt.Errorf("%s: %s", response.Status, unready(string(body)))
+		return nil, fmt.Errorf("%s: %s", response.Status, unready(string(body)))
 	}
-	return nil
+	return body, err
 }
 
 // unready names the first checks that a health report says to have failed: lines like "[-]etcd failed: why".

@@ -3,7 +3,7 @@
 use tokio::sync::Mutex;
 
 use crate::Result;
-use crate::control_plane::ControlPlane;
+use crate::control_plane::{ControlPlane, Nodes};
 use crate::install::{NAMESPACE, PodFiles, install};
 use crate::operator::{Operator, Replica};
 
@@ -31,7 +31,7 @@ impl Installation {
     /// A part does not start.
     pub async fn start() -> Result<Self> {
         say("starting the control plane");
-        let cluster = ControlPlane::start(NODES).await?;
+        let cluster = ControlPlane::start(Nodes::Fake(NODES)).await?;
         say("helm install");
         install(&cluster, &[]).await?;
         let pod = PodFiles::fetch(&cluster).await?;

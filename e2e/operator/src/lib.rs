@@ -12,8 +12,10 @@ pub mod install;
 pub mod installation;
 pub mod operator;
 pub mod parseable;
+pub mod real;
 pub mod scenario;
 pub mod scenarios;
+pub mod sink;
 pub mod tools;
 pub mod wait;
 

@@ -1,5 +1,6 @@
 //! The operator's program, beside the cluster, with the rights of its ServiceAccount and nothing else.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -16,6 +17,7 @@ pub struct Operator {
     process: Child,
     metrics: String,
     health: String,
+    alerts: SocketAddr,
     client: reqwest::Client,
 }
 
@@ -41,7 +43,7 @@ impl Operator {
     /// # Errors
     /// It does not start.
     pub async fn start(replica: &Replica<'_>) -> Result<Self> {
-        let [metrics, health] = [free_address()?, free_address()?];
+        let [metrics, health, alerts] = [free_address()?, free_address()?, free_address()?];
         let log = std::fs::File::options().create(true).append(true).open(replica.log)?;
         let process = Command::new(built::program("securitywatch-operator")?)
             .env("KUBECONFIG", replica.kubeconfig)
@@ -51,7 +53,7 @@ impl Operator {
             .args(["run", "--deployment", "securitywatch-operator"])
             .arg("--probe-config")
             .arg(replica.probe_config)
-            .args(["--metrics-addr", &metrics, "--health-addr", &health])
+            .args(["--metrics-addr", &metrics, "--health-addr", &health, "--alerts-addr", &alerts])
             .args(replica.options)
             .stdin(Stdio::null())
             .stdout(Stdio::from(log.try_clone()?))
@@ -59,7 +61,8 @@ impl Operator {
             .kill_on_drop(true)
             .spawn()?;
         let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
-        let operator = Self { process, metrics, health, client };
+        let alerts = alerts.parse()?;
+        let operator = Self { process, metrics, health, alerts, client };
         until("the operator is alive", Duration::from_secs(20), async || {
             operator.text(&operator.health, "/healthz").await.map(|_| ())
         })
@@ -83,6 +86,12 @@ impl Operator {
     async fn text(&self, address: &str, path: &str) -> Result<String> {
         let response = self.client.get(format!("http://{address}{path}")).send().await?;
         Ok(response.error_for_status()?.text().await?)
+    }
+
+    /// Where probes report hits.
+    #[must_use]
+    pub const fn alerts(&self) -> SocketAddr {
+        self.alerts
     }
 
     /// Its process.

@@ -45,21 +45,43 @@ impl std::ops::Deref for Context {
     }
 }
 
+/// Where scenarios take place.
+pub trait Ground {
+    /// Longest time for one scenario.
+    const LIMIT: Duration;
+
+    /// Brings back what a scenario may have taken away.
+    ///
+    /// # Errors
+    /// It does not come back.
+    fn mend(&self) -> impl Future<Output = Result>;
+}
+
+impl Ground for Context {
+    const LIMIT: Duration = Duration::from_secs(240);
+
+    async fn mend(&self) -> Result {
+        self.start_operator()
+            .await
+            .map_err(|e| format!("the operator does not start again: {e}").into())
+    }
+}
+
 /// One scenario.
-pub struct Scenario {
+pub struct Scenario<G = Context> {
     /// What holds, as a sentence.
     pub name: &'static str,
     /// Fails with what was seen instead.
-    pub run: for<'a> fn(&'a Context) -> LocalBoxFuture<'a, Result>,
+    pub run: for<'a> fn(&'a G) -> LocalBoxFuture<'a, Result>,
 }
 
-impl std::fmt::Debug for Scenario {
+impl<G> std::fmt::Debug for Scenario<G> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name)
     }
 }
 
-/// A list of [`Scenario`]s from async functions that take a [`Context`].
+/// A list of [`Scenario`]s from async functions that take the [`Ground`] they take place on.
 #[macro_export]
 macro_rules! scenarios {
     ($($name:literal => $function:path),+ $(,)?) => {
@@ -70,19 +92,21 @@ macro_rules! scenarios {
     };
 }
 
-/// Longest time for one scenario.
-const LIMIT: Duration = Duration::from_secs(240);
-
 /// Runs those whose name contains `filter` and says how many passed and failed.
-pub async fn run(context: &Context, scenarios: &[&[Scenario]], filter: &str) -> (usize, usize) {
+pub async fn run<G: Ground>(
+    ground: &G,
+    scenarios: &[&[Scenario<G>]],
+    filter: &str,
+) -> (usize, usize) {
     let (mut passed, mut failed) = (0, 0);
     for scenario in scenarios.iter().copied().flatten() {
         if !scenario.name.contains(filter) {
             continue;
         }
         let started = Instant::now();
-        let outcome = tokio::time::timeout(LIMIT, (scenario.run)(context)).await;
-        let outcome = outcome.unwrap_or_else(|_| Err(Error::from(format!("not within {LIMIT:?}"))));
+        let outcome = tokio::time::timeout(G::LIMIT, (scenario.run)(ground)).await;
+        let late = |_| Err(Error::from(format!("not within {:?}", G::LIMIT)));
+        let outcome = outcome.unwrap_or_else(late);
         let seconds = started.elapsed().as_secs_f64();
         match outcome {
             Ok(()) => {
@@ -94,8 +118,8 @@ pub async fn run(context: &Context, scenarios: &[&[Scenario]], filter: &str) -> 
                 println!("FAILED  {seconds:5.1} s  {}\n        {error}", scenario.name);
             }
         }
-        if let Err(error) = context.start_operator().await {
-            println!("        the operator does not start again: {error}");
+        if let Err(error) = ground.mend().await {
+            println!("        {error}");
         }
     }
     (passed, failed)

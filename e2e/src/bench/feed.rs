@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use securitywatch_api::document::load_all;
 use securitywatch_probe::alert::NotifySettings;
-use securitywatch_probe::cgroups::Table;
 use securitywatch_probe::metrics::Metrics;
 use securitywatch_probe::output::{OutputConfig, Outputs, WatchOutput, origin};
 use securitywatch_probe::process_cache::ProcessCache;
 use securitywatch_probe::secrets::Secrets;
-use securitywatch_probe::sensor::{Translator, boot_now, boot_wall_ns};
+use securitywatch_probe::sensor::{Places, Translator, boot_now, boot_wall_ns};
 use securitywatch_probe::ship::ShipSettings;
 use serde::{Deserialize, Serialize};
 
@@ -67,12 +66,13 @@ pub fn feed(
         ship: ShipSettings::default(),
         notify: NotifySettings::default(),
         on_alert: None,
+        operator: None,
     };
     let mut outputs = Outputs::start(config, None, runtime.handle(), &Arc::new(Metrics::new()))
         .map_err(probe("outputs"))?;
     let mut translator = Translator::new(
         ProcessCache::new("bench", boot_wall_ns()),
-        Table::default(),
+        Places::default(),
         hook_table()?,
     );
 

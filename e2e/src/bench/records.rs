@@ -16,13 +16,12 @@ use securitywatch_api::document::{Document, load_all};
 use securitywatch_probe::bpf::generic_fentry::types::{record_fork, record_return};
 use securitywatch_probe::bpf::process::types::{record_exec, record_header};
 use securitywatch_probe::capabilities::Capabilities;
-use securitywatch_probe::cgroups::Seeded;
 use securitywatch_probe::event::Hook;
 use securitywatch_probe::loader::{self, Sizes};
 use securitywatch_probe::planner::{self, Preference};
 use securitywatch_probe::policy::{HookTable, LoadedHook, PolicySet};
 use securitywatch_probe::process_cache::ProcessCache;
-use securitywatch_probe::sensor::{Rings, boot_wall_ns, record, seed_processes};
+use securitywatch_probe::sensor::{Places, Rings, boot_wall_ns, record, seed_processes};
 
 use super::{BenchError, io, policies, probe};
 
@@ -43,7 +42,8 @@ pub fn record(into: &Path) -> Result<(), BenchError> {
     };
     let (lifecycle, maps) = loader::load_lifecycle(sizes, None).map_err(probe("lifecycle"))?;
     let mut cache = ProcessCache::new("bench", boot_wall_ns());
-    seed_processes(Path::new("/proc"), &mut cache, &Seeded::default(), &maps.processes);
+    let (in_pods, mut places) = (HashMap::new(), Places::default());
+    seed_processes(Path::new("/proc"), &mut cache, &in_pods, &mut places, &maps.processes);
     let mut set = PolicySet::new(maps, Capabilities::detect(), Preference::Auto);
     for (watch, document) in
         documents(&["/t/files.yaml".into(), "/t/egress.yaml".into()])?.iter().enumerate()

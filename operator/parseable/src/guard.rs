@@ -123,6 +123,14 @@ impl TargetGuard {
         if url.fragment().is_some() || url.query().is_some() {
             return Err(TargetDenied::Url("a query or fragment does not belong into the URL"));
         }
+        self.check_receiver(url)
+    }
+
+    /// Judges the URL of an alert's receiver, which may carry anything behind its host.
+    ///
+    /// # Errors
+    /// Why it is not called.
+    pub fn check_receiver(&self, url: &Url) -> Result<(), TargetDenied> {
         match url.scheme() {
             "https" => {}
             "http" if self.allow_http => {}
@@ -133,7 +141,7 @@ impl TargetGuard {
     }
 
     /// The host of a URL, and its address when it is written as one.
-    pub(crate) fn check_host(&self, url: &Url) -> Result<(), TargetDenied> {
+    fn check_host(&self, url: &Url) -> Result<(), TargetDenied> {
         let port = url.port_or_known_default().unwrap_or_default();
         let (name, address) = match url.host() {
             Some(Host::Domain(name)) => (name.trim_end_matches('.').to_lowercase(), None),

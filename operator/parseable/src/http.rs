@@ -3,12 +3,11 @@
 mod account;
 mod call;
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, ClientBuilder, RequestBuilder, Response};
+use reqwest::{Client, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use url::Url;
 
@@ -17,7 +16,8 @@ use call::LIST_BYTES;
 pub(crate) use call::{Call, Reply};
 
 use crate::failure::{Failure, FailureClass};
-use crate::guard::{GuardedResolver, TargetDenied, TargetGuard};
+use crate::guard::{TargetDenied, TargetGuard};
+use crate::outbound::{denial, guarded_client, root_cause};
 use crate::server::{Credentials, Timeouts};
 
 /// The server closes connections that were idle for 5 s; one that it closes while we write looks like a failure.
@@ -40,10 +40,8 @@ impl Http {
         credentials: &Credentials,
         timeouts: Timeouts,
     ) -> Result<Self, Failure> {
-        let resolver = Arc::new(GuardedResolver::new(Arc::clone(&guard)));
-        let client = client(|builder| {
+        let client = guarded_client(&guard, |builder| {
             builder
-                .dns_resolver(Arc::clone(&resolver))
                 .connect_timeout(timeouts.connect)
                 .timeout(timeouts.total)
                 .pool_idle_timeout(POOL_IDLE)
@@ -236,12 +234,8 @@ impl Http {
     }
 
     fn broken(&self, error: &reqwest::Error) -> Failure {
-        let mut source = error.source();
-        while let Some(inner) = source {
-            if let Some(why) = inner.downcast_ref::<TargetDenied>() {
-                return denied(why.clone());
-            }
-            source = inner.source();
+        if let Some(why) = denial(error) {
+            return denied(why.clone());
         }
         if error.is_timeout() {
             return self.too_late();
@@ -260,36 +254,8 @@ pub(crate) fn denied(why: TargetDenied) -> Failure {
     Failure::new(FailureClass::TargetDenied, format!("the target is not called: {why}"))
 }
 
-/// A client that speaks for the operator. A machine without CA certificates still gets one; it reaches `http`
-/// servers, and refuses `https` ones.
-fn client(configure: impl Fn(ClientBuilder) -> ClientBuilder) -> reqwest::Result<Client> {
-    let builder = || {
-        configure(
-            Client::builder()
-                .user_agent(concat!("securitywatch-operator/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy(),
-        )
-    };
-    builder().build().or_else(|_| {
-        tracing::warn!(
-            "This machine has no CA certificates: https targets cannot be reached until they are installed"
-        );
-        builder().tls_certs_only([]).build()
-    })
-}
-
 /// A web page where an API should be.
 fn is_html(response: &Response) -> bool {
     let value = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
     value.is_some_and(|v| v.starts_with("text/html"))
-}
-
-/// The innermost error says what happened; the outer ones repeat the URL.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }

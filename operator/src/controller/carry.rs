@@ -129,7 +129,8 @@ pub(super) fn sync_if_due<K: WatchObject>(
         return;
     }
     let about = key.reference(&owner.uid);
-    let Some(desired) = desired(owner, target, checked, resolved) else { return };
+    let calls = context.engine.settings.servers_call;
+    let Some(desired) = desired(owner, target, checked, resolved, calls) else { return };
     let known = previous
         .and_then(|status| status.alerts.as_ref())
         .into_iter()

@@ -184,6 +184,10 @@ pub(super) fn facts<'a, K: WatchObject>(
     } else {
         lock(&context.index).reports(uid, generation, pieces.hash.as_deref(), MAX_FAILING_NODES)
     };
+    if let Some(checked) = checked {
+        let targets = checked.alerts.iter().map(|alert| (alert.name.as_str(), alert.targets.len()));
+        context.pager.keep(uid, &targets.collect());
+    }
     let target = checked.and_then(|checked| checked.parseable.as_ref()).map(|target| {
         let done = lock(memory).slot.done.clone();
         let sync = done.map(|done| crate::status::Sync {
@@ -207,6 +211,7 @@ pub(super) fn facts<'a, K: WatchObject>(
         alerts: checked
             .map(|checked| checked.alerts.iter().map(|alert| alert.name.clone()).collect())
             .unwrap_or_default(),
+        fired: context.pager.fired(uid),
         deletion: None,
     }
 }

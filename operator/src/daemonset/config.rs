@@ -44,6 +44,9 @@ pub struct ProbeConfig {
     /// Run privileged: for systems on which the single capabilities are not enough.
     #[serde(default)]
     pub privileged: Option<bool>,
+    /// Where the probe reports hits of alerts: `https://HOST:PORT`, the operator's Service.
+    #[serde(default)]
+    pub operator_url: Option<String>,
     /// Written into every event.
     #[serde(default)]
     pub cluster_name: Option<String>,
@@ -65,6 +68,15 @@ pub struct ProbeConfig {
     /// The events as files on the node.
     #[serde(default)]
     pub event_log: Option<EventLog>,
+}
+
+impl ProbeConfig {
+    /// The host in `operator_url`, as it stands in a certificate.
+    #[must_use]
+    pub fn operator_host(&self) -> Option<String> {
+        let url = reqwest::Url::parse(self.operator_url.as_deref()?).ok()?;
+        (url.scheme() == "https").then(|| url.host_str().map(str::to_owned))?
+    }
 }
 
 /// The events as files on the node.

@@ -1,17 +1,25 @@
 //! The DaemonSet as it is applied. What is here is all that is on the nodes.
 
-use securitywatch_api::cluster::INGEST_SECRET;
+use securitywatch_api::alerting::wire::AUDIENCE;
+use securitywatch_api::cluster::{ALERTS_CERTIFICATE, INGEST_SECRET};
 use serde_json::{Map, Value, json};
 
 use super::{EventLog, ProbeConfig};
 
 /// Where the probe finds the accounts it ships with.
 const INGEST_FOLDER: &str = "/var/run/securitywatch/ingest";
+/// Where the probe finds the token that it reports hits with.
+const TOKEN_FOLDER: &str = "/var/run/securitywatch/operator";
+/// How long such a token is good for; the kubelet exchanges it in time.
+const TOKEN_SECONDS: u32 = 3600;
 /// Where the event log is written, in the container and, unless the chart says otherwise, on the node.
 const EVENT_LOG_FOLDER: &str = "/var/log/securitywatch";
 /// The cgroups of the node: in the container, whose own `/sys/fs/cgroup` shows no other's, and on the node.
 const CGROUP_ROOT: &str = "/host/sys/fs/cgroup";
 const HOST_CGROUP_ROOT: &str = "/sys/fs/cgroup";
+/// What outlives the probe's process, and ends with its pod: the ledger, and hits that wait.
+const STATE_FOLDER: &str = "/var/lib/securitywatch";
+const STATE_SIZE: &str = "32Mi";
 /// Where the probe answers whether it is well, unless the chart says otherwise.
 const HEALTH_PORT: u16 = 8081;
 
@@ -140,9 +148,15 @@ fn arguments(config: &ProbeConfig, health: u16) -> Vec<String> {
         format!("--ingest-credentials={INGEST_FOLDER}"),
         format!("--cgroup-root={CGROUP_ROOT}"),
         format!("--health-addr=0.0.0.0:{health}"),
+        format!("--state={STATE_FOLDER}"),
     ];
     if let Some(port) = config.metrics_port {
         arguments.push(format!("--metrics-addr=0.0.0.0:{port}"));
+    }
+    if let Some(url) = operator_url(config) {
+        arguments.push(format!("--operator-url={url}"));
+        arguments.push(format!("--operator-token={TOKEN_FOLDER}/token"));
+        arguments.push(format!("--operator-ca={INGEST_FOLDER}/{ALERTS_CERTIFICATE}"));
     }
     if let Some(name) = config.cluster_name.as_ref().filter(|name| !name.is_empty()) {
         arguments.push(format!("--cluster-name={name}"));
@@ -187,6 +201,10 @@ fn security(config: &ProbeConfig) -> Value {
     })
 }
 
+fn operator_url(config: &ProbeConfig) -> Option<&str> {
+    config.operator_url.as_deref().filter(|url| !url.is_empty())
+}
+
 fn event_log(config: &ProbeConfig) -> Option<&EventLog> {
     config.event_log.as_ref().filter(|log| log.enabled)
 }
@@ -195,15 +213,20 @@ fn mounts(config: &ProbeConfig) -> Value {
     let mut mounts = vec![
         json!({"name": "ingest", "mountPath": INGEST_FOLDER, "readOnly": true}),
         json!({"name": "cgroup", "mountPath": CGROUP_ROOT, "readOnly": true}),
+        json!({"name": "state", "mountPath": STATE_FOLDER}),
     ];
+    if operator_url(config).is_some() {
+        mounts.push(json!({"name": "operator-token", "mountPath": TOKEN_FOLDER, "readOnly": true}));
+    }
     if event_log(config).is_some() {
         mounts.push(json!({"name": "event-log", "mountPath": EVENT_LOG_FOLDER}));
     }
     Value::Array(mounts)
 }
 
-/// The ingest accounts, the node's cgroups and, where wanted, the event log's folder. Type information and the
-/// kernel's tables are in the `/sys` and `/proc` that every container has.
+/// The ingest accounts, the node's cgroups, room for what a container's death must not lose, the token for the operator and, where wanted,
+/// the event log's folder. Type information and the kernel's
+/// tables are in the `/sys` and `/proc` that every container has.
 fn volumes(config: &ProbeConfig) -> Value {
     let mut volumes = vec![
         json!({
@@ -211,7 +234,16 @@ fn volumes(config: &ProbeConfig) -> Value {
             "secret": {"secretName": INGEST_SECRET, "optional": true, "defaultMode": 0o400},
         }),
         json!({"name": "cgroup", "hostPath": {"path": HOST_CGROUP_ROOT, "type": "Directory"}}),
+        json!({"name": "state", "emptyDir": {"sizeLimit": STATE_SIZE}}),
     ];
+    if operator_url(config).is_some() {
+        let token =
+            json!({"path": "token", "audience": AUDIENCE, "expirationSeconds": TOKEN_SECONDS});
+        volumes.push(json!({
+            "name": "operator-token",
+            "projected": {"defaultMode": 0o400, "sources": [{"serviceAccountToken": token}]},
+        }));
+    }
     if let Some(log) = event_log(config) {
         let path = log.host_path.as_deref().unwrap_or(EVENT_LOG_FOLDER);
         volumes.push(json!({

@@ -57,12 +57,13 @@ fn the_least_privileges() {
     assert_eq!((&pod["hostPID"], &pod["hostNetwork"]), (&json!(true), &Value::Null));
     assert_eq!(
         pod["volumes"],
-        json!([{
-            "name": "ingest",
-            "secret": {"secretName": "securitywatch-ingest", "optional": true, "defaultMode": 256}
-        }, {
-            "name": "cgroup", "hostPath": {"path": "/sys/fs/cgroup", "type": "Directory"}
-        }])
+        json!([
+            {
+                "name": "ingest",
+                "secret": {"secretName": "securitywatch-ingest", "optional": true, "defaultMode": 256}
+            },
+            {"name": "state", "emptyDir": {"sizeLimit": "32Mi"}}
+        ])
     );
 }
 
@@ -106,13 +107,42 @@ fn the_charts_values_arrive() {
             "--ingest-credentials=/var/run/securitywatch/ingest",
             "--cgroup-root=/host/sys/fs/cgroup",
             "--health-addr=0.0.0.0:9000",
+            "--state=/var/lib/securitywatch",
             "--metrics-addr=0.0.0.0:9464",
             "--cluster-name=prod",
             "--event-log=/var/log/securitywatch/events.json",
             "--event-log-max-size-mb=50"
         ])
     );
-    assert_eq!(pod["volumes"][2]["hostPath"]["path"], json!("/var/log/securitywatch"));
+    assert_eq!(pod["volumes"][3]["hostPath"]["path"], json!("/var/log/securitywatch"));
+}
+
+#[test]
+fn hits_are_reported_with_a_token_of_their_own() {
+    let url = "https://securitywatch-operator.ns.svc:9443";
+    let pod = pod(json!({"operatorUrl": url}));
+    let arguments = pod["containers"][0]["args"].as_array().unwrap();
+    for argument in [
+        "--operator-url=https://securitywatch-operator.ns.svc:9443",
+        "--operator-token=/var/run/securitywatch/operator/token",
+        "--operator-ca=/var/run/securitywatch/ingest/alerts.crt",
+        "--state=/var/lib/securitywatch",
+    ] {
+        assert!(arguments.contains(&json!(argument)), "{argument}");
+    }
+    assert_eq!(
+        pod["volumes"][3],
+        json!({"name": "operator-token", "projected": {"defaultMode": 256, "sources": [{"serviceAccountToken":
+            {"path": "token", "audience": "securitywatch-operator", "expirationSeconds": 3600}}]}})
+    );
+    assert_eq!(pod["volumes"][2]["emptyDir"], json!({"sizeLimit": "32Mi"}));
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+    assert_eq!(mounts.len(), 4);
+    assert_eq!(
+        config(json!({"operatorUrl": url})).operator_host().as_deref(),
+        Some("securitywatch-operator.ns.svc")
+    );
+    assert_eq!(config(json!({"operatorUrl": "http://x"})).operator_host(), None);
 }
 
 #[test]

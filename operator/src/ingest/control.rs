@@ -7,7 +7,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
-use securitywatch_api::cluster::{INGEST_SECRET, OPERATOR_MANAGER};
+use securitywatch_api::cluster::{ALERTS_CERTIFICATE, INGEST_SECRET, OPERATOR_MANAGER};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -35,13 +35,15 @@ impl Desk {
         self.changed.notify_one();
     }
 
-    /// Works until dropped. `watches` gives all watches there are; `None` while that is not known.
+    /// Works until dropped. `watches` gives all watches there are; `None` while that is not known. `certificate` is the one
+    /// that nodes know the operator by, where there is one.
     pub async fn run(
         &self,
         client: &Client,
         namespace: &str,
         metrics: &Metrics,
         watches: impl Fn() -> Option<BTreeMap<String, Ingest>>,
+        certificate: impl Fn() -> Option<String>,
     ) {
         let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let mut failures: u32 = 0;
@@ -52,7 +54,7 @@ impl Desk {
             let _ = timeout(wait, self.changed.notified()).await;
             sleep(GATHER).await;
             let Some(watches) = watches() else { continue };
-            match keep(&api, &watches, metrics).await {
+            match keep(&api, &watches, certificate(), metrics).await {
                 Ok(()) => failures = 0,
                 Err(error) => {
                     failures = failures.saturating_add(1);
@@ -67,12 +69,19 @@ impl Desk {
 async fn keep(
     api: &Api<Secret>,
     watches: &BTreeMap<String, Ingest>,
+    certificate: Option<String>,
     metrics: &Metrics,
 ) -> Result<(), Error> {
     let found = within("get secret", api.get_opt(INGEST_SECRET)).await?;
     let exists = found.is_some();
     let present = content(found);
-    let wanted = wanted(&present, watches);
+    let mut wanted = wanted(&present, watches);
+    if let Some(certificate) = certificate {
+        wanted.insert(ALERTS_CERTIFICATE.to_owned(), certificate.into_bytes());
+    } else if let Some(known) = present.get(ALERTS_CERTIFICATE) {
+        // There is none yet, and that of before may still be right.
+        wanted.insert(ALERTS_CERTIFICATE.to_owned(), known.clone());
+    }
     if wanted == present && (exists || wanted.is_empty()) {
         return Ok(());
     }

@@ -159,6 +159,20 @@ fn of_refusal(ships: &Turn<'_>) -> Option<Announcement> {
 }
 
 fn of_alerts(turn: &Turn<'_>) -> Option<Announcement> {
+    let lost = alerts_synced::NOT_DELIVERED;
+    match (turn.had_reason(lost), turn.reason() == lost) {
+        (false, true) => {
+            return Some(Announcement::warning("AlertNotDelivered", turn.message()));
+        }
+        (true, true) => return None,
+        (true, false) if turn.is(Truth::True) => {
+            return Some(Announcement::normal(
+                "AlertDelivered",
+                "no call of an alert fails any more",
+            ));
+        }
+        _ => {}
+    }
     let refused = turn.is(Truth::False)
         && (turn.turned() || changed_words(turn))
         && ![alerts_synced::TARGET_UNREACHABLE, alerts_synced::UNAUTHORIZED]

@@ -8,6 +8,7 @@ use securitywatch_api::cluster::FINALIZER;
 use securitywatch_api::v1alpha1::WatchStatus;
 
 use super::*;
+use crate::alerts::Fired;
 use crate::nodes::{NodeFailure, Reports, Shipping};
 use crate::status::{Cure, Judgement, Rollout, Sync, Target, Trouble};
 
@@ -29,6 +30,7 @@ fn well() -> Facts<'static> {
         target: target(None),
         event_log: false,
         alerts: Vec::new(),
+        fired: BTreeMap::new(),
         deletion: None,
     }
 }
@@ -144,6 +146,25 @@ fn a_target_is_lost_and_found() {
     );
     assert_eq!(told(Some(&silent()), silent()), [""; 0]);
     assert_eq!(told(Some(&silent()), well()), ["Normal TargetRecovered: stream s; 0 dropped"]);
+}
+
+#[test]
+fn a_call_that_does_not_arrive_is_told_once_and_its_cure_too() {
+    let fired = |undelivered: Option<&str>| Facts {
+        target: None,
+        alerts: vec!["wget".into()],
+        fired: BTreeMap::from([(
+            "wget".to_owned(),
+            Fired { at: well().now, undelivered: undelivered.map(str::to_owned) },
+        )]),
+        ..well()
+    };
+    let lost = || fired(Some("webhook answered 404"));
+    let told_first = ["Warning AlertNotDelivered: \"wget\" fired in vain: webhook answered 404"];
+    assert_eq!(told(Some(&fired(None)), lost()), told_first);
+    assert_eq!(told(Some(&lost()), fired(Some("webhook answered 500"))), [""; 0]);
+    let cured = ["Normal AlertDelivered: no call of an alert fails any more"];
+    assert_eq!(told(Some(&lost()), fired(None)), cured);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::RunError;
 use super::gate::{Gate, Part};
 use super::watches;
+use crate::alerts::{self, Door, Gatekeeper, Pager};
 use crate::cli::RunArgs;
 use crate::context::{Context, Memories};
 use crate::controller;
@@ -59,7 +60,8 @@ pub(super) async fn lead(
     setup: Setup<'_>,
     stop: &mut (impl Future<Output = ()> + Unpin),
 ) -> Result<(), RunError> {
-    let context = context(&setup);
+    let context = context(&setup)?;
+    let door = door(&setup)?.map(Arc::new);
     let (stopped, stopping) = watch::channel(false);
     let (namespaced, follow_namespaced) = watches::follow::<SecurityWatch>(Arc::clone(&context));
     let (clustered, follow_clustered) =
@@ -98,9 +100,20 @@ pub(super) async fn lead(
             context.triggers.fire(key);
         }
     });
-    let desk = context.desk.run(&context.client, &context.namespace, &context.metrics, || {
-        ingest(&context, &namespaced, &clustered)
-    });
+    let certificate = || door.as_ref().and_then(|door| lock(&door.certificate).clone());
+    let desk = context.desk.run(
+        &context.client,
+        &context.namespace,
+        &context.metrics,
+        || ingest(&context, &namespaced, &clustered),
+        certificate,
+    );
+    let reports = async {
+        match &door {
+            Some(door) => alerts::serve(&context, door).await,
+            None => std::future::pending().await,
+        }
+    };
     // Polled in one task: where one ends or panics, all end.
     let work = async {
         tokio::select! {
@@ -111,14 +124,17 @@ pub(super) async fn lead(
             () = nodes => {}
             () = policies => {}
             () = desk => {}
+            ended = reports => return ended.map_err(RunError::from),
+            () = context.pager.run(&context) => {}
             () = context.pace.run(&context.triggers) => {}
             () = housekeeping(&context, &namespaced, &clustered) => {}
         }
+        Ok(())
     };
     let passes = tokio::spawn(passes);
     let abort = passes.abort_handle();
     let result = tokio::select! {
-        () = work => Err(RunError::Ended),
+        ended = work => ended.and(Err(RunError::Ended)),
         () = stop => Ok(()),
     };
     // Nobody listens any more if this fails.
@@ -128,23 +144,39 @@ pub(super) async fn lead(
         abort.abort();
     }
     context.engine.stop();
+    context.pager.stop();
     result
 }
 
-fn context(setup: &Setup<'_>) -> Arc<Context> {
+/// What the reports of probes need; `None` where they are not received.
+fn door(setup: &Setup<'_>) -> Result<Option<Door>, RunError> {
+    let Some(address) = setup.args.alerts_addr else { return Ok(None) };
+    let host = setup.probe.operator_host().ok_or(RunError::NoOperatorUrl)?;
+    let account = &setup.probe.service_account_name;
+    Ok(Some(Door {
+        address,
+        host,
+        gatekeeper: Gatekeeper::new(setup.client.clone(), &setup.args.namespace, account),
+        readiness: Arc::clone(&setup.readiness),
+        certificate: Mutex::default(),
+    }))
+}
+
+fn context(setup: &Setup<'_>) -> Result<Arc<Context>, RunError> {
     let triggers = Arc::new(Triggers::default());
     let announcer = Arc::new(Announcer::new(setup.client.clone(), &setup.args.pod_name));
     let engine = Engine::new(
         Settings {
             cluster_id: setup.cluster_id.clone(),
             manage_outbound_policy: setup.args.manage_outbound_policy,
+            servers_call: setup.args.parseable_calls_receivers,
         },
         Servers::new(setup.guard.clone()),
         Arc::clone(&triggers),
         Arc::clone(&setup.metrics),
         Arc::clone(&announcer),
     );
-    Arc::new(Context {
+    Ok(Arc::new(Context {
         client: setup.client.clone(),
         namespace: setup.args.namespace.clone(),
         watch_namespaces: setup.args.watch_namespace.clone(),
@@ -157,10 +189,11 @@ fn context(setup: &Setup<'_>) -> Arc<Context> {
         announcer,
         permits: Semaphore::new(controller::CONCURRENT.into()),
         engine,
+        pager: Pager::new(setup.guard.clone())?,
         desk: Arc::new(Desk::default()),
         triggers,
         pace: Arc::new(Pace::default()),
-    })
+    }))
 }
 
 /// The passes over both kinds, until told to stop.

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
+use crate::alerts;
 use crate::backoff;
 use crate::cli::RunArgs;
 use crate::daemonset::{self, ProbeConfig};
@@ -36,6 +37,17 @@ pub enum RunError {
     /// `--allowed-target`, `--denied-cidr`.
     #[error(transparent)]
     Guard(#[from] securitywatch_parseable::GuardConfigError),
+    /// See [`alerts::ServeError`].
+    #[error(transparent)]
+    Alerts(#[from] alerts::ServeError),
+    /// TLS is missing.
+    #[error("cannot set up HTTP for the receivers of alerts: {0}")]
+    Http(#[from] reqwest::Error),
+    /// The probe's configuration lacks what `--alerts-addr` needs.
+    #[error(
+        "--alerts-addr needs the field operatorUrl of the probe's configuration: an https URL at which probes reach this operator"
+    )]
+    NoOperatorUrl,
     /// `--health-addr`, `--metrics-addr`, signals, threads.
     #[error("{what}: {source}")]
     System {

@@ -62,6 +62,7 @@ fn slim<K: WatchObject>(object: &mut DeserializeGuard<K>) {
 pub(super) fn forget(context: &Context, uid: &str) {
     if context.memories.forget(uid).is_some() {
         context.engine.servers.forget(uid);
+        context.pager.forget(uid);
     }
     context.desk.changed();
 }

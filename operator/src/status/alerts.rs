@@ -1,27 +1,69 @@
-//! `AlertsSynced`: whether Parseable holds the alerts.
+//! `AlertsSynced`: whether Parseable holds the alerts, and whether their calls arrive.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use securitywatch_api::v1alpha1::conditions::{reasons::alerts_synced, types};
 use securitywatch_api::v1alpha1::{AlertCounts, AlertStatus};
 
-use super::condition::{Draft, carried};
+use super::condition::{Draft, Effect, Truth, carried, cut};
 use super::facts::{AlertOutcome, Cure, Facts, Sync, Trouble};
 use super::shipping::from_trouble;
 
+/// Longest text about calls that did not arrive.
+const UNDELIVERED_CHARS: usize = 512;
+
 pub(super) fn draft(facts: &Facts<'_>) -> Draft {
+    let draft = kept(facts);
+    match undelivered(facts) {
+        Some(message) if draft.effect == Effect::Fine => Draft {
+            truth: Truth::False,
+            // Nothing to wait for: the next hit shows whether it is mended.
+            ..Draft::fine(types::ALERTS_SYNCED, alerts_synced::NOT_DELIVERED, message)
+        },
+        _ => draft,
+    }
+}
+
+/// Calls that did not arrive, in one sentence.
+pub(super) fn undelivered(facts: &Facts<'_>) -> Option<String> {
+    let statuses = statuses(facts).unwrap_or_default();
+    let mut failing =
+        statuses.iter().filter_map(|alert| Some((&alert.name, alert.undelivered.as_ref()?)));
+    let (name, why) = failing.next()?;
+    Some(match failing.count() {
+        0 => format!("{name:?} fired in vain: {why}"),
+        more => format!("{name:?} and {more} more fired in vain: {why}"),
+    })
+}
+
+/// Whether Parseable holds them.
+fn kept(facts: &Facts<'_>) -> Draft {
     if facts.alerts.is_empty() {
         return Draft::fine(types::ALERTS_SYNCED, alerts_synced::NO_ALERTS, "no alerts");
     }
     let Some(target) = &facts.target else {
         let message = format!(
-            "{} cannot fire: alerts are evaluated by the target; set spec.target.parseable",
-            plural(facts.alerts.len())
+            "no target: {} from the nodes and cannot be looked up in Parseable",
+            if facts.alerts.len() == 1 {
+                "1 alert fires".to_owned()
+            } else {
+                format!("{} alerts fire", facts.alerts.len())
+            }
         );
-        return Draft::stalled(types::ALERTS_SYNCED, alerts_synced::NO_TARGET, message);
+        return Draft::fine(types::ALERTS_SYNCED, alerts_synced::NO_TARGET, message);
     };
     let Some(sync) = target.sync.as_ref() else {
         if let Some(draft) = carried(types::ALERTS_SYNCED, facts) {
-            return draft;
+            if draft.reason != alerts_synced::NOT_DELIVERED {
+                return draft;
+            }
+            // All were in place, and whether calls arrive is told apart from that.
+            let all = facts.alerts.len();
+            return Draft::fine(
+                types::ALERTS_SYNCED,
+                alerts_synced::SYNCED,
+                format!("{all} of {all}"),
+            );
         }
         let alerts = plural(facts.alerts.len());
         let message = if facts.is_resolved() {
@@ -41,6 +83,10 @@ pub(super) fn draft(facts: &Facts<'_>) -> Draft {
     }
     let message = format!("{synced} of {}", facts.alerts.len());
     Draft::fine(types::ALERTS_SYNCED, alerts_synced::SYNCED, message)
+}
+
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// What hinders the alerts most: what a user must mend comes before what time cures.
@@ -109,7 +155,12 @@ pub(super) fn counts(facts: &Facts<'_>) -> AlertCounts {
     {
         return known;
     }
-    let synced = sync.map_or(0, |sync| synced(facts, sync));
+    let synced = match sync {
+        Some(sync) => synced(facts, sync),
+        // They fire all the same.
+        None if facts.target.is_none() => facts.alerts.len(),
+        None => 0,
+    };
     let failed = sync.map_or(0, |sync| {
         let refused = |alert: &&AlertOutcome| {
             alert.trouble.as_ref().is_some_and(|trouble| trouble.cure == Cure::User)
@@ -131,18 +182,33 @@ pub(super) fn statuses(facts: &Facts<'_>) -> Option<Vec<AlertStatus>> {
     let before = facts.previous.and_then(|status| status.alerts.as_ref());
     let of = |name: &String| {
         let before = before.and_then(|alerts| alerts.iter().find(|alert| alert.name == *name));
-        match sync.and_then(|sync| sync.alerts.iter().find(|alert| alert.name == *name)) {
-            Some(alert) => Some(AlertStatus {
-                name: name.clone(),
-                parseable_id: alert.id.clone(),
-                state: alert.state,
-                last_fired: alert
-                    .last_fired
-                    .map(Time)
-                    .or_else(|| before.and_then(|alert| alert.last_fired.clone())),
-            }),
-            None => before.cloned(),
+        let synced = sync.and_then(|sync| sync.alerts.iter().find(|alert| alert.name == *name));
+        let fired = facts.fired.get(name);
+        if before.is_none() && synced.is_none() && fired.is_none() {
+            return None;
         }
+        let times = [
+            fired.map(|fired| whole_second(fired.at)),
+            synced.and_then(|alert| alert.last_fired),
+            before.and_then(|alert| alert.last_fired.as_ref()).map(|time| time.0),
+        ];
+        let undelivered = match fired {
+            Some(fired) => fired.undelivered.as_deref().map(|why| cut(why, UNDELIVERED_CHARS)),
+            None => before.and_then(|alert| alert.undelivered.clone()),
+        };
+        Some(AlertStatus {
+            name: name.clone(),
+            parseable_id: match synced {
+                Some(alert) => alert.id.clone(),
+                None => before.and_then(|alert| alert.parseable_id.clone()),
+            },
+            state: match synced {
+                Some(alert) => alert.state,
+                None => before.and_then(|alert| alert.state),
+            },
+            last_fired: times.into_iter().flatten().max().map(Time),
+            undelivered,
+        })
     };
     let alerts: Vec<_> = facts.alerts.iter().filter_map(of).collect();
     (!alerts.is_empty()).then_some(alerts)

@@ -10,7 +10,7 @@ use super::facts::Facts;
 pub const UNREACHABLE_GRACE: SignedDuration = SignedDuration::from_mins(2);
 
 /// Reasons of `Shipping` and `AlertsSynced` that are found out by asking the target.
-const VERDICTS: [&str; 11] = [
+const VERDICTS: [&str; 12] = [
     shipping::DELIVERING,
     shipping::TARGET_UNREACHABLE,
     shipping::UNAUTHORIZED,
@@ -22,6 +22,7 @@ const VERDICTS: [&str; 11] = [
     alerts_synced::ALERT_REJECTED,
     alerts_synced::CONFLICT,
     alerts_synced::OUTBOUND_POLICY,
+    alerts_synced::NOT_DELIVERED,
 ];
 /// Those of them that trying again may cure.
 const RETRIED: [&str; 2] = [shipping::TARGET_UNREACHABLE, shipping::BACKPRESSURE];
@@ -145,6 +146,8 @@ pub fn carried(kind: &'static str, facts: &Facts<'_>) -> Option<Draft> {
     let reason = VERDICTS.into_iter().find(|reason| *reason == condition.reason)?;
     let (truth, effect) = match condition.status.as_str() {
         "True" => (Truth::True, Effect::Fine),
+        // Told, and for nobody to wait for: the next hit shows whether it is mended.
+        "False" if reason == alerts_synced::NOT_DELIVERED => (Truth::True, Effect::Fine),
         "False" if RETRIED.contains(&reason) => (Truth::False, Effect::Retry),
         "False" => (Truth::False, Effect::Stall),
         _ => return None,

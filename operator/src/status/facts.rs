@@ -1,7 +1,11 @@
 //! What the status of a watch is made of: plain data.
 
 use k8s_openapi::jiff::Timestamp;
+use std::collections::BTreeMap;
+
 use securitywatch_api::v1alpha1::{AlertState, WatchStatus};
+
+use crate::alerts::Fired;
 
 use crate::nodes::Reports;
 
@@ -32,6 +36,8 @@ pub struct Facts<'a> {
     pub event_log: bool,
     /// The names of the spec's alerts, in its order.
     pub alerts: Vec<String>,
+    /// What came of their calls since this process acts.
+    pub fired: BTreeMap<String, Fired>,
     /// Present while the watch is being deleted and something outside must go first.
     pub deletion: Option<String>,
 }

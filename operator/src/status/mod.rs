@@ -138,10 +138,14 @@ fn fine(facts: &Facts<'_>, counts: Counts) -> String {
         let ships = facts.reports.shipping.delivering > 0;
         message.push_str(if ships { ", shipping" } else { ", no events yet" });
     }
+    let state = if facts.target.is_some() { "in sync" } else { "armed" };
     match facts.alerts.len() {
         0 => {}
-        1 => message.push_str(", 1 alert in sync"),
-        alerts => message.push_str(&format!(", {alerts} alerts in sync")),
+        1 => message.push_str(&format!(", 1 alert {state}")),
+        alerts => message.push_str(&format!(", {alerts} alerts {state}")),
+    }
+    if let Some(why) = alerts::undelivered(facts) {
+        message.push_str(&format!("; {why}"));
     }
     message
 }

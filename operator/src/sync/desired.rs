@@ -37,15 +37,17 @@ pub fn owner(cluster_id: &str, key: &WatchKey, meta: &ObjectMeta) -> Owner {
     }
 }
 
-/// Everything a watch wants; `None` while a receiver's Secret lacks something.
+/// Everything a watch wants; `None` while a receiver's Secret lacks something. The server calls receivers only where
+/// `calls` says so: the operator calls them at once, and both would ring twice for one event.
 #[must_use]
 pub fn desired(
     owner: Owner,
     target: &Parseable,
     checked: &CheckedWatch,
     resolved: &Resolved,
+    calls: bool,
 ) -> Option<Desired> {
-    let alerts = checked.alerts.iter().map(|alert| desired_alert(alert, &resolved.book));
+    let alerts = checked.alerts.iter().map(|alert| desired_alert(alert, &resolved.book, calls));
     Some(Desired {
         owner,
         stream: target.stream.clone(),
@@ -54,8 +56,9 @@ pub fn desired(
     })
 }
 
-fn desired_alert(alert: &Alert, book: &Book) -> Option<DesiredAlert> {
-    let targets = alert.targets.iter().enumerate().map(|(index, target)| {
+fn desired_alert(alert: &Alert, book: &Book, calls: bool) -> Option<DesiredAlert> {
+    let called = if calls { alert.targets.as_slice() } else { &[] };
+    let targets = called.iter().enumerate().map(|(index, target)| {
         Some(DesiredTarget {
             key: format!("{}/{index}", alert.name),
             destination: destination(&target.receiver, book)?,
@@ -71,7 +74,9 @@ fn desired_alert(alert: &Alert, book: &Book) -> Option<DesiredAlert> {
     })
 }
 
-fn destination(receiver: &Receiver, book: &Book) -> Option<Destination> {
+/// Where a receiver is, with its secrets; `None` while its Secret lacks something.
+#[must_use]
+pub fn destination(receiver: &Receiver, book: &Book) -> Option<Destination> {
     let address = |source: &UrlSource| match source {
         UrlSource::Secret(key) => book.url(&key.secret_name, &key.key),
         UrlSource::Inline(url) => Some(url.clone()),

@@ -32,6 +32,8 @@ pub struct Settings {
     pub cluster_id: String,
     /// Put the servers' outbound policy.
     pub manage_outbound_policy: bool,
+    /// Let the servers call the receivers of alerts too.
+    pub servers_call: bool,
 }
 
 /// Runs syncs.

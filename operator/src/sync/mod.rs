@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::backoff;
 use crate::status::{AlertOutcome, Cure, Sync, Trouble};
 
-pub use desired::{config, desired, owner};
+pub use desired::{config, desired, destination, owner};
 pub use engine::{Engine, Job, Settings};
 pub use servers::{Live, check_restarts, sweep};
 

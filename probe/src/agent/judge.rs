@@ -6,7 +6,7 @@ use securitywatch_api::field::{FieldError, FieldPath};
 use securitywatch_api::policy::Policy;
 use securitywatch_api::v1alpha1::conditions::reasons::{accepted, node_policy, resolved_refs};
 use securitywatch_api::v1alpha1::{PolicyKind, PolicyRef};
-use securitywatch_api::watch::{CheckedWatch, Parseable, check_watch};
+use securitywatch_api::watch::{Alert, CheckedWatch, Parseable, check_watch};
 
 use super::Reason;
 use super::store::{Known, Objects, Watched};
@@ -50,6 +50,8 @@ pub struct Task {
     /// The object that holds the policy, for example `TracingPolicy/egress`, where that is not the watch itself.
     pub named: Option<String>,
     pub target: Option<Parseable>,
+    /// Each of which can be judged.
+    pub alerts: Vec<Alert>,
     pub node: NodeChoice,
 }
 
@@ -122,14 +124,17 @@ fn verdict(watch: &Watched, objects: &Objects) -> (Verdict, Option<String>) {
     if checked.suspended {
         return (Verdict::Suspended, hash);
     }
-    let CheckedWatch { policy, parseable: target, .. } = checked;
+    if let Some(reason) = unjudgeable(&checked.alerts) {
+        return (Verdict::Refused(reason), hash);
+    }
+    let CheckedWatch { policy, parseable: target, alerts, .. } = checked;
     let (policy, named) = match named {
         Some((policy, title)) => (Some(policy), Some(title)),
         None => (policy, None),
     };
     let node = policy.as_ref().map_or(NodeChoice::Unasked, |policy| choose(policy, objects));
     let policy = policy.filter(|_| node != NodeChoice::NotSelected);
-    (Verdict::Run(Box::new(Task { policy, named, target, node })), hash)
+    (Verdict::Run(Box::new(Task { policy, named, target, alerts, node })), hash)
 }
 
 fn choose(policy: &Policy, objects: &Objects) -> NodeChoice {
@@ -142,6 +147,12 @@ fn choose(policy: &Policy, objects: &Objects) -> NodeChoice {
         }
         Some(_) => NodeChoice::NotSelected,
     }
+}
+
+/// Why an alert would be silent for ever.
+fn unjudgeable(alerts: &[Alert]) -> Option<Reason> {
+    let error = alerts.iter().find_map(|alert| crate::alert::judge(alert).err())?;
+    Some(Reason::new(accepted::INVALID_POLICY, error.to_string()))
 }
 
 /// A policy that a watch names.

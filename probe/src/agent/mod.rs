@@ -12,6 +12,7 @@
 pub mod accounts;
 pub mod health;
 pub mod judge;
+pub mod ledger;
 pub mod node;
 pub mod outputs;
 pub mod pace;

@@ -7,6 +7,7 @@ use securitywatch_api::watch::Parseable;
 
 use super::accounts;
 use super::state::{Entry, State};
+use crate::alert::Reported;
 use crate::output::{Scope, WatchOutput};
 use crate::ship::{Account, Credentials, Keeper, Target};
 
@@ -39,7 +40,14 @@ impl Accounts {
                 let running = entry.running.as_ref()?;
                 let target = running.target.as_ref().map(|target| self.target(entry, target));
                 let (name, scope) = (entry.wish.title.clone(), entry.wish.scope.clone());
-                Some((entry.number, WatchOutput { target, scope, ..WatchOutput::silent(name) }))
+                let reported = Reported {
+                    uid: entry.wish.uid.clone(),
+                    generation: running.generation,
+                    alerts: running.alerts.clone(),
+                };
+                let reported = (!reported.alerts.is_empty()).then_some(reported);
+                let silent = WatchOutput::silent(name);
+                Some((entry.number, WatchOutput { target, scope, reported, ..silent }))
             })
             .collect()
     }
@@ -92,7 +100,9 @@ pub fn is_same(a: &[(usize, WatchOutput)], b: &[(usize, WatchOutput)]) -> bool {
     let asked = |(number, output): &(usize, WatchOutput)| {
         (*number, output.scope.clone(), output.target.clone())
     };
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| asked(a) == asked(b))
+    let reported =
+        |a: &(usize, WatchOutput), b: &(usize, WatchOutput)| a.1.reported == b.1.reported;
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| asked(a) == asked(b) && reported(a, b))
 }
 
 /// What to look at while the watch with this number has no account to ship with.
@@ -157,6 +167,33 @@ mod tests {
         assert_eq!((target.url.as_str(), target.retention_days), ("http://p.example", None));
         assert_eq!(target.keeper, Keeper::Operator);
         assert!(matches!(target.credentials, Credentials::None));
+    }
+
+    #[test]
+    fn alerts_go_with_the_generation_that_runs_and_a_change_of_them_is_one() {
+        let alerts = |message: &str, generation: i64| {
+            let watch = Watched {
+                uid: "u".into(),
+                namespace: Some("shop".into()),
+                name: "w".into(),
+                generation,
+                leaving: false,
+                spec: Ok(serde_json::from_value(json!({"alerts": [{
+                    "name": "a", "message": message, "rule": "process_exec_process_uid = 0",
+                    "targets": [{"slack": {"urlFrom": {"secretName": "s", "key": "k"}}}]
+                }]}))
+                .unwrap()),
+            };
+            let mut state = State::default();
+            state.set(vec![judge(&watch, &Objects::default())], Instant::now());
+            Accounts::new("/nowhere".into(), "system".into()).outputs(&state)
+        };
+        let before = alerts("one", 3);
+        let reported = before[0].1.reported.as_ref().unwrap();
+        assert_eq!((reported.uid.as_str(), reported.generation), ("u", 3));
+        assert_eq!(reported.alerts[0].name, "a");
+        assert!(is_same(&before, &alerts("one", 3)));
+        assert!(!is_same(&before, &alerts("two", 3)) && !is_same(&before, &alerts("one", 4)));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use securitywatch_api::v1alpha1::{
     SecurityWatchNodeStatus, ShippingReport, ShippingState,
 };
 
-use super::state::Entry;
+use super::ledger::{End, Past};
+use super::state::{Entry, Gaps};
 use crate::capabilities::{Capabilities, Support};
 
 /// Most policies in a report, as the definition allows; those that fail come first.
@@ -42,12 +43,14 @@ pub struct Facts<'a> {
     pub policies: Vec<NodePolicy>,
     /// By cause.
     pub lost: Vec<(&'static str, u64)>,
+    /// The probe before this one, and when this one began.
+    pub past: Option<(&'a Past, Timestamp)>,
 }
 
 /// The report on one watch.
 #[must_use]
-pub fn policy(entry: &Entry, shipping: Option<ShippingReport>) -> NodePolicy {
-    let (state, reason) = entry.standing();
+pub fn policy(entry: &Entry, gaps: &Gaps, shipping: Option<ShippingReport>) -> NodePolicy {
+    let (state, reason) = entry.standing(gaps);
     let (word, message) = reason.map(|reason| (reason.word, reason.message)).unzip();
     let hook = |hook: &crate::policy::HookReport| HookReport {
         call: cut(&hook.function, 256),
@@ -70,13 +73,17 @@ pub fn policy(entry: &Entry, shipping: Option<ShippingReport>) -> NodePolicy {
 /// The whole report. Each condition is taken to have changed `now`; see [`keep_times`].
 #[must_use]
 pub fn status(facts: Facts<'_>, now: Timestamp) -> SecurityWatchNodeStatus {
-    let Facts { capabilities, sight, mut policies, lost } = facts;
+    let Facts { capabilities, sight, mut policies, mut lost, past } = facts;
+    lost.extend(past.map(|(past, _)| (PROBE_ENDED, past.lost)));
     if sight == Sight::Stopped {
         // What is not loaded is not listed: nobody may count on it.
         policies.clear();
     }
-    let conditions =
-        [ready(&sight, capabilities), programmed(&sight, &policies), shipping(&sight, &policies)];
+    let conditions = [
+        ready(&sight, capabilities, past),
+        programmed(&sight, &policies),
+        shipping(&sight, &policies),
+    ];
     let condition = |(kind, said): (&str, Said)| Condition {
         type_: kind.to_owned(),
         status: said.status.to_owned(),
@@ -115,15 +122,33 @@ fn said(status: &'static str, reason: &'static str, message: impl Into<String>) 
     Said { status, reason, message: message.into() }
 }
 
-fn ready(sight: &Sight, capabilities: &Capabilities) -> Said {
+/// What was not shipped when a probe ended.
+const PROBE_ENDED: &str = "probe_ended";
+
+fn ready(sight: &Sight, capabilities: &Capabilities, past: Option<(&Past, Timestamp)>) -> Said {
     match sight {
         Sight::Watching => {
-            let message = format!("exec and exit are seen on kernel {}", capabilities.kernel);
+            let mut message = format!("exec and exit are seen on kernel {}", capabilities.kernel);
+            if let Some((past, since)) = past {
+                message.push_str("; ");
+                message.push_str(&unseen(past, since));
+            }
             said("True", reasons::node::WATCHING, message)
         }
         Sight::Blind(why) => said("False", reasons::programmed::KERNEL_UNSUPPORTED, why.clone()),
         Sight::Stopped => said("False", reasons::node::STOPPED, STOPPED),
     }
+}
+
+/// For example `nothing was seen from 08:12:03 to 08:12:07 (UTC), for the probe had been killed`.
+fn unseen(past: &Past, since: Timestamp) -> String {
+    let how = match past.end {
+        End::Stopped => "the probe had been stopped",
+        End::Killed => "the probe had been killed",
+        End::Rebooted => "the node had restarted",
+    };
+    let (from, to) = (past.until.strftime("%F %T"), since.strftime("%F %T"));
+    format!("nothing was seen from {from} to {to} (UTC), for {how}")
 }
 
 fn programmed(sight: &Sight, policies: &[NodePolicy]) -> Said {

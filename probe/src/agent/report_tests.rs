@@ -33,7 +33,7 @@ fn shipping_as(state: ShippingState, reason: Option<&str>) -> Option<ShippingRep
 
 fn report(sight: Sight, policies: Vec<NodePolicy>) -> SecurityWatchNodeStatus {
     let capabilities = capabilities();
-    let facts = Facts { capabilities: &capabilities, sight, policies, lost: vec![] };
+    let facts = Facts { capabilities: &capabilities, sight, policies, lost: vec![], past: None };
     status(facts, Timestamp::UNIX_EPOCH)
 }
 
@@ -188,4 +188,29 @@ fn losses_are_rounded_and_only_those_that_happened() {
 fn long_texts_are_cut_between_characters() {
     assert_eq!(cut("grün", 4), "grün");
     assert_eq!(cut("grüner", 4), "grü…");
+}
+
+#[test]
+fn what_a_killed_probe_missed_is_told_by_the_next_one() {
+    let capabilities = capabilities();
+    let second = |second| Timestamp::from_second(second).unwrap();
+    let past = Past { until: second(1_795_312_441), end: End::Killed, lost: 40 };
+    let facts = Facts {
+        capabilities: &capabilities,
+        sight: Sight::Watching,
+        policies: vec![],
+        lost: vec![("scratch_busy", 0)],
+        past: Some((&past, second(1_795_312_445))),
+    };
+    let status = status(facts, second(1_795_312_450));
+    let ready = &status.conditions.unwrap()[0];
+    assert!(
+        ready.message.ends_with(
+            "; nothing was seen from 2026-11-22 01:54:01 to 2026-11-22 01:54:05 (UTC), for the probe had been killed"
+        ),
+        "{}",
+        ready.message
+    );
+    let lost: Vec<_> = status.lost.unwrap().into_iter().map(|l| (l.cause, l.events)).collect();
+    assert_eq!(lost, [("probe_ended".to_owned(), 40)]);
 }

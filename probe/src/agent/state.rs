@@ -7,18 +7,27 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use securitywatch_api::policy::Policy;
+use securitywatch_api::policy::{Policy, Workloads};
 use securitywatch_api::v1alpha1::NodePolicyState;
 use securitywatch_api::v1alpha1::conditions::reasons::{accepted, node_policy, programmed, ready};
-use securitywatch_api::watch::Parseable;
+use securitywatch_api::watch::{Alert, Parseable};
 
 use super::Reason;
-use super::judge::{NodeChoice, Verdict, Wish};
+use super::judge::{NodeChoice, Task, Verdict, Wish};
 use crate::output::Scope;
 use crate::policy::{ApplyError, HookReport};
 
 /// A watch's number is given to another one only when no record of its hooks can be under way any more.
 const NUMBER_REST: Duration = Duration::from_secs(60);
+
+/// What keeps this node from knowing its pods and containers, in words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gaps {
+    /// Some pod may be missed.
+    pub pods: Option<String>,
+    /// Some container may be missed by a containerSelector; the former included.
+    pub containers: Option<String>,
+}
 
 /// One step in the kernel.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,11 +71,13 @@ pub struct Running {
     /// Its hooks as attached.
     hooks: Vec<HookReport>,
     pub target: Option<Parseable>,
+    pub alerts: Vec<Alert>,
 }
 
 impl Running {
-    const fn without_policy(generation: i64, target: Option<Parseable>) -> Self {
-        Self { generation, policy: None, hooks: Vec::new(), target }
+    fn without_policy(generation: i64, task: &Task) -> Self {
+        let (target, alerts) = (task.target.clone(), task.alerts.clone());
+        Self { generation, policy: None, hooks: Vec::new(), target, alerts }
     }
 }
 
@@ -119,13 +130,13 @@ impl State {
     pub fn loaded(&mut self, uid: &str, outcome: Result<Vec<HookReport>, Reason>) -> bool {
         let Some(entry) = self.entries.get_mut(uid) else { return false };
         let Verdict::Run(task) = &entry.wish.verdict else { return false };
-        let (generation, target) = (entry.wish.generation, task.target.clone());
+        let only_exec_and_exit = Running::without_policy(entry.wish.generation, task);
         if let Ok(hooks) = &outcome {
             let (policy, hooks) = (task.policy.clone(), hooks.clone());
-            entry.running = Some(Running { generation, policy, hooks, target });
+            entry.running = Some(Running { policy, hooks, ..only_exec_and_exit });
         } else if !entry.has_policy() {
-            // Exec and exit need no hook.
-            entry.running = Some(Running::without_policy(generation, target));
+            // They need no hook.
+            entry.running = Some(only_exec_and_exit);
         }
         entry.again = false;
         let outcome = Some(outcome);
@@ -184,17 +195,17 @@ impl Entry {
             Verdict::Suspended | Verdict::Gone(_) if !self.has_policy() => self.running = None,
             Verdict::Run(task) => {
                 let generation = self.wish.generation;
-                let target = task.target.clone();
                 let only_exec_and_exit = matches!(self.tried, Some(Err(_))) && !self.has_policy();
                 match &mut self.running {
                     Some(running) if running.policy == task.policy => {
                         // Nothing new, or back to what still runs.
                         self.tried = Some(Ok(running.hooks.clone()));
                         running.generation = generation;
-                        running.target = target;
+                        running.target = task.target.clone();
+                        running.alerts = task.alerts.clone();
                     }
                     _ if only_exec_and_exit => {
-                        self.running = Some(Running::without_policy(generation, target));
+                        self.running = Some(Running::without_policy(generation, task));
                     }
                     _ => {}
                 }
@@ -208,8 +219,7 @@ impl Entry {
     fn run_without_policy(&mut self) {
         let Verdict::Run(task) = &self.wish.verdict else { return };
         if task.policy.is_none() && !self.has_policy() {
-            let (generation, target) = (self.wish.generation, task.target.clone());
-            self.running = Some(Running::without_policy(generation, target));
+            self.running = Some(Running::without_policy(self.wish.generation, task));
             self.tried = Some(Ok(Vec::new()));
         }
     }
@@ -262,7 +272,7 @@ impl Entry {
 
     /// How the wish stands, and why.
     #[must_use]
-    pub fn standing(&self) -> (NodePolicyState, Option<Reason>) {
+    pub fn standing(&self, gaps: &Gaps) -> (NodePolicyState, Option<Reason>) {
         match (&self.wish.verdict, &self.tried) {
             (Verdict::Suspended, _) => {
                 let reason = Reason::new(ready::SUSPENDED, "spec.suspend is set");
@@ -284,10 +294,10 @@ impl Entry {
                 NodeChoice::Unknown => {
                     let message = "the labels of this node are not known yet, so the policy is loaded whatever its nodeSelector says";
                     let reason = Reason::new(node_policy::NODE_UNKNOWN, message);
-                    (NodePolicyState::Loaded, self.blind_spot().or(Some(reason)))
+                    (NodePolicyState::Loaded, self.blind_spot(gaps).or(Some(reason)))
                 }
                 NodeChoice::Unasked | NodeChoice::Selected => {
-                    (NodePolicyState::Loaded, self.blind_spot())
+                    (NodePolicyState::Loaded, self.blind_spot(gaps))
                 }
             },
             (Verdict::Run(_), Some(Err(reason))) => {
@@ -296,14 +306,20 @@ impl Entry {
         }
     }
 
-    /// What a loaded watch does not see.
-    fn blind_spot(&self) -> Option<Reason> {
-        matches!(self.wish.scope, Scope::Namespace(_)).then(|| {
-            Reason::new(
-                node_policy::PODS_UNKNOWN,
-                "this version does not know which pod a process is of, so a SecurityWatch gets no events; write a ClusterSecurityWatch",
-            )
-        })
+    /// What a loaded watch that is about some pods may not see.
+    fn blind_spot(&self, gaps: &Gaps) -> Option<Reason> {
+        let pods = self.running.as_ref().and_then(|running| {
+            match &running.policy.as_ref()?.scope.workloads {
+                Workloads::Some { pods, .. } => pods.as_ref(),
+                Workloads::Everything => None,
+            }
+        });
+        let gap = match (pods, &self.wish.scope) {
+            (Some(pods), _) if !pods.containers.is_empty() => &gaps.containers,
+            (Some(_), _) | (None, Scope::Namespace(_)) => &gaps.pods,
+            (None, Scope::Everything) => return None,
+        };
+        Some(Reason::new(node_policy::PODS_UNKNOWN, gap.clone()?))
     }
 
     /// What fails, and what goes on all the same.
@@ -318,7 +334,6 @@ impl Entry {
             Some(Running { policy: Some(_), generation, .. }) => {
                 format!("; generation {generation} goes on")
             }
-            Some(_) if self.blind_spot().is_some() => return reason.clone(),
             Some(_) => "; exec and exit events go on".to_owned(),
         };
         Reason { word: reason.word.clone(), message: format!("{}{more}", reason.message) }

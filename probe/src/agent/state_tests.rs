@@ -3,7 +3,9 @@
 use super::*;
 use crate::agent::judge::Task;
 use crate::output::Scope;
-use securitywatch_api::policy::Scope as PolicyScope;
+use securitywatch_api::policy::{
+    LabelSelector, LabelTest, PodScope, Requirement, Scope as PolicyScope, Workloads,
+};
 
 fn policy(function: &str) -> Policy {
     Policy { name: function.into(), scope: PolicyScope::default(), hooks: Vec::new() }
@@ -25,7 +27,8 @@ fn wish(uid: &str, generation: i64, verdict: Verdict) -> Wish {
 }
 
 fn run(policy: Option<Policy>, target: Option<Parseable>) -> Verdict {
-    Verdict::Run(Box::new(Task { policy, named: None, target, node: NodeChoice::Unasked }))
+    let node = NodeChoice::Unasked;
+    Verdict::Run(Box::new(Task { policy, named: None, target, alerts: Vec::new(), node }))
 }
 
 fn refused() -> Verdict {
@@ -55,7 +58,7 @@ fn entry<'a>(state: &'a State, uid: &str) -> &'a Entry {
 }
 
 fn says(state: &State, uid: &str) -> (NodePolicyState, String) {
-    let (standing, reason) = entry(state, uid).standing();
+    let (standing, reason) = entry(state, uid).standing(&Gaps::default());
     (standing, reason.map_or_else(String::new, |r| format!("{}: {}", r.word, r.message)))
 }
 
@@ -143,13 +146,37 @@ fn a_watch_without_policy_needs_no_kernel() {
 }
 
 #[test]
-fn a_namespaces_watch_says_that_it_sees_nothing() {
+fn a_watch_of_some_pods_says_what_it_may_miss() {
+    let mut by_container = policy("f");
+    let containers = LabelSelector {
+        requirements: vec![Requirement { key: "name".into(), test: LabelTest::Exists }],
+    };
+    let pods = Some(PodScope { containers, ..PodScope::default() });
+    by_container.scope.workloads = Workloads::Some { host: false, pods };
+    let of_shop = Scope::Namespace("shop".into());
     let mut state = State::default();
-    let scope = Scope::Namespace("shop".into());
-    state.set(vec![Wish { scope, ..wish("a", 1, run(None, target("s"))) }], Instant::now());
-    let (standing, why) = says(&state, "a");
-    assert_eq!(standing, NodePolicyState::Loaded);
-    assert!(why.starts_with("PodsUnknown: this version does not know"), "{why}");
+    let wishes = vec![
+        Wish { scope: of_shop, ..wish("a", 1, run(None, target("s"))) },
+        wish("b", 1, run(Some(by_container), target("s"))),
+        wish("c", 1, run(Some(policy("g")), target("s"))),
+    ];
+    state.set(wishes, Instant::now());
+    for uid in ["b", "c"] {
+        state.loaded(uid, Ok(Vec::new()));
+    }
+    let gaps = Gaps { pods: Some("no list".into()), containers: Some("no bundle".into()) };
+    let why = |uid, gaps| {
+        let (standing, reason) = entry(&state, uid).standing(gaps);
+        assert_eq!(standing, NodePolicyState::Loaded);
+        reason.map(|reason| format!("{}: {}", reason.word, reason.message))
+    };
+    assert_eq!(why("a", &gaps).as_deref(), Some("PodsUnknown: no list"));
+    assert_eq!(why("b", &gaps).as_deref(), Some("PodsUnknown: no bundle"));
+    assert_eq!(why("c", &gaps), None, "it is about every process");
+    let none = Gaps::default();
+    for uid in ["a", "b", "c"] {
+        assert_eq!(why(uid, &none), None);
+    }
 }
 
 #[test]
@@ -234,7 +261,13 @@ fn a_blind_node_tries_nothing_and_says_so() {
 fn a_node_that_is_not_selected_skips_the_policy_and_says_so() {
     let now = Instant::now();
     let on_node = |policy, node| {
-        Verdict::Run(Box::new(Task { policy, named: None, target: target("s"), node }))
+        Verdict::Run(Box::new(Task {
+            policy,
+            named: None,
+            target: target("s"),
+            alerts: Vec::new(),
+            node,
+        }))
     };
     let mut state = State::default();
     state.set(vec![wish("a", 1, on_node(Some(policy("f")), NodeChoice::Unknown))], now);

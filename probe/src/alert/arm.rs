@@ -1,13 +1,15 @@
 //! From the checked document to an alert that can be judged: the rule compiled, the secrets read.
 
-use super::{Alert, Endpoint, Login, Receiver, Repeat, Target};
+use super::{Alert, Endpoint, Login, Receiver, Target};
 use crate::encode::flatten;
 use crate::secrets::{SecretError, Secrets};
+use securitywatch_api::alerting::AlertFacts;
 use securitywatch_api::field::FieldPath;
 use securitywatch_api::nearest::nearest;
 use securitywatch_api::rule::{CompileError, Matcher, Template};
 use securitywatch_api::secret::SecretUrl;
 use securitywatch_api::watch;
+use std::sync::Arc;
 
 /// Why an alert cannot be used; each message names the field and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -48,19 +50,16 @@ fn did_you_mean(column: &str) -> String {
     nearest(column, names).map(|name| format!("; did you mean \"{name}\"?")).unwrap_or_default()
 }
 
-/// Compiles one alert and reads what its targets need from `secrets`.
+/// Compiles one alert of `watch` and reads what its targets need from `secrets`.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn arm(alert: &watch::Alert, secrets: &Secrets) -> Result<Alert, ArmError> {
+pub fn arm(watch: &str, alert: &watch::Alert, secrets: &Secrets) -> Result<Alert, ArmError> {
     let (matcher, message) = judge(alert)?;
     let targets = alert.targets.iter().map(|t| target(t, secrets)).collect::<Result<_, _>>()?;
     Ok(Alert {
-        name: alert.name.clone(),
-        severity: alert.severity.as_str(),
+        facts: Arc::new(AlertFacts::new(watch.to_owned(), None, alert)),
         message,
-        // Only the text form cannot ignore case; SQL can say it.
-        rule: alert.rule.to_text().unwrap_or_else(|_| alert.rule.to_sql()),
         matcher,
         targets,
     })
@@ -105,8 +104,7 @@ fn target(target: &watch::Target, secrets: &Secrets) -> Result<Target, ArmError>
             }
         }
     };
-    let repeat = target.repeat.map(|r| Repeat { interval: r.interval, times: r.times });
-    Ok(Target { receiver, repeat })
+    Ok(Target { receiver, repeat: target.repeat })
 }
 
 fn endpoint(

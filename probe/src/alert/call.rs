@@ -1,69 +1,36 @@
-//! What travels from a hit to a receiver and back.
+//! From a row to the hit that a call tells of, and what became of the call.
 
+use crate::encode::flatten::Row;
 use crate::event::WallTime;
-use securitywatch_api::rule::{Row, Value};
-use std::sync::Arc;
+use securitywatch_api::alerting::Hit;
+use securitywatch_api::rule::Value;
 use std::time::Duration;
 
-/// What all calls of one alert share.
-#[derive(Debug)]
-pub(super) struct AlertFacts {
-    pub watch: String,
-    pub stream: Option<String>,
-    pub name: String,
-    pub severity: &'static str,
-    pub rule: String,
-}
-
-/// The event behind a call.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Hit {
-    pub message: String,
-    pub time: WallTime,
-    /// RFC 3339
-    pub time_text: String,
-    pub node: String,
-    pub event_type: &'static str,
-    pub event_id: String,
-    pub namespace: Option<String>,
-    pub pod: Option<String>,
-    pub binary: Option<String>,
-}
-
-impl Hit {
-    pub fn describe(
-        row: &crate::encode::flatten::Row<'_>,
-        time: WallTime,
-        message: String,
-    ) -> Self {
-        let text = |column: &str| match row.get(column) {
-            Some(Value::Text(text)) => Some(text.to_owned()),
-            _ => None,
-        };
-        let kind = row.kind();
-        let of_process = |what: &str| text(&format!("{kind}_process_{what}"));
-        Self {
-            message,
-            time,
-            time_text: text("event_time").unwrap_or_default(),
-            node: text("node_name").unwrap_or_default(),
-            event_type: kind,
-            event_id: text("event_id").unwrap_or_default(),
-            namespace: of_process("pod_namespace"),
-            pod: of_process("pod_name"),
-            binary: of_process("binary"),
-        }
+/// A text of the row.
+pub(super) fn text(row: &Row<'_>, column: &str) -> Option<String> {
+    match row.value(column) {
+        Some(Value::Text(text)) => Some(text.to_owned()),
+        _ => None,
     }
 }
 
-/// One call to make.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub facts: Arc<AlertFacts>,
-    pub hit: Hit,
-    pub number: u32,
-    pub hits: u64,
-    pub at_once: bool,
+/// A text of the event's process.
+pub(super) fn of_process(row: &Row<'_>, what: &str) -> Option<String> {
+    text(row, &format!("{}_process_{what}", row.kind()))
+}
+
+pub(super) fn describe(row: &Row<'_>, time: WallTime, message: String) -> Hit {
+    Hit {
+        message,
+        time_ns: time.0,
+        time_text: text(row, "event_time").unwrap_or_default(),
+        node: text(row, "node_name").unwrap_or_default(),
+        event_type: row.kind().to_owned(),
+        event_id: text(row, "event_id").unwrap_or_default(),
+        namespace: of_process(row, "pod_namespace"),
+        pod: of_process(row, "pod_name"),
+        binary: of_process(row, "binary"),
+    }
 }
 
 /// What became of one call.

@@ -1,15 +1,14 @@
 //! Calls a receiver: one task for each target, so that a dead one delays no other.
 
-use super::body;
-use super::call::{AlertReport, Call, Outcome};
+use super::call::{AlertReport, Outcome};
 use super::engine::ReportHook;
 use super::{Endpoint, Login, Receiver};
-use crate::event::WallTime;
 use crate::http;
 use crate::metrics::{Metrics, NotificationLabel};
 use crate::ship::{Backoff, root_cause};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{RequestBuilder, StatusCode};
+use securitywatch_api::alerting::{Call, Verdict};
 use securitywatch_api::secret::SecretUrl;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -114,7 +113,10 @@ impl Notifier {
             attempts += 1;
             let (reason, after) = match self.attempt(call).await {
                 Attempt::Done(status) => {
-                    break Outcome::Sent { status: status.as_u16(), latency: since(call.hit.time) };
+                    break Outcome::Sent {
+                        status: status.as_u16(),
+                        latency: since(call.hit.time_ns),
+                    };
                 }
                 Attempt::Hopeless(reason) if attempts > 1 || !self.refresh() => {
                     break Outcome::Failed { reason, attempts };
@@ -144,14 +146,11 @@ impl Notifier {
             Err(error) => return Attempt::Again { reason: failure(error), after: None },
         };
         let status = response.status();
-        if status.is_success() {
-            return Attempt::Done(status);
-        }
         let reason = format!("answered {}", status.as_u16());
-        let later = status.is_server_error()
-            || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
-        if !later {
-            return Attempt::Hopeless(reason);
+        match Verdict::of(status.as_u16()) {
+            Verdict::Delivered => return Attempt::Done(status),
+            Verdict::Refused => return Attempt::Hopeless(reason),
+            Verdict::Later => {}
         }
         let after =
             response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
@@ -160,34 +159,25 @@ impl Notifier {
 
     fn request(&self, call: &Call) -> Result<RequestBuilder, &'static str> {
         let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut url = match receiver.url() {
+        let url = match receiver.url() {
             Endpoint::Fixed(url) => url.expose().clone(),
             Endpoint::File(file) => SecretUrl::parse(file.value().expose())?.expose().clone(),
         };
         let http =
             if receiver.skips_tls_check() { &self.http.trusting } else { &self.http.checking };
-        let (body, request) = match &*receiver {
+        let kind = receiver.kind();
+        let request = http.post(kind.endpoint(url));
+        let request = match &*receiver {
             Receiver::Webhook { headers, .. } => {
-                let request = http.post(url);
-                let headers = headers.iter();
-                (
-                    body::webhook(call),
-                    headers.fold(request, |r, (name, value)| r.header(name, value.expose())),
-                )
+                headers.iter().fold(request, |r, (name, value)| r.header(name, value.expose()))
             }
-            Receiver::Slack { .. } => (body::slack(call), http.post(url)),
+            Receiver::Slack { .. } => request,
             Receiver::Alertmanager { login, .. } => {
-                if url.path() == "/" {
-                    url.set_path("/api/v2/alerts");
-                }
-                let request = http.post(url);
-                (
-                    body::alertmanager(call),
-                    login.iter().fold(request, |request, login| login.apply(request)),
-                )
+                login.iter().fold(request, |request, login| login.apply(request))
             }
         };
-        Ok(request.header(CONTENT_TYPE, "application/json").body(body.to_string()))
+        let body = kind.body(call).to_string();
+        Ok(request.header(CONTENT_TYPE, "application/json").body(body))
     }
 
     /// Reads the secrets again; `true` when one is another now.
@@ -230,7 +220,7 @@ impl Notifier {
     }
 
     fn label(&self, call: &Call) -> NotificationLabel {
-        let target = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).kind();
+        let target = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).kind().as_str();
         NotificationLabel {
             watch: call.facts.watch.clone(),
             alert: call.facts.name.clone(),
@@ -283,7 +273,7 @@ fn failure(error: reqwest::Error) -> String {
     }
 }
 
-fn since(time: WallTime) -> Duration {
+fn since(time_ns: i64) -> Duration {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_nanos(u64::try_from(time.0).unwrap_or(0)))
+    now.saturating_sub(Duration::from_nanos(u64::try_from(time_ns).unwrap_or(0)))
 }

@@ -80,6 +80,11 @@ impl Table {
         self.cgroups.get(&cgroup)
     }
 
+    /// All that are known.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<CgroupFacts>> {
+        self.cgroups.values()
+    }
+
     /// A cgroup that is there.
     pub fn insert(&mut self, facts: CgroupFacts) {
         if self.cgroups.len() < MAX_CGROUPS {
@@ -128,11 +133,6 @@ impl Table {
             self.removed.pop_front();
             self.cgroups.remove(&cgroup);
         }
-    }
-
-    /// All cgroups known, removed ones included.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<CgroupFacts>> {
-        self.cgroups.values()
     }
 
     /// Cgroups known, removed ones included.

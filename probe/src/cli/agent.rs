@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use reqwest::Url;
 
 use super::{BackendChoice, EventLogArgs};
 
@@ -20,6 +21,25 @@ pub struct AgentArgs {
     /// the watch. Changes are followed
     #[arg(long, value_name = "DIR")]
     pub ingest_credentials: PathBuf,
+
+    /// A folder of this pod that outlives the probe's process: hits that wait for the operator are kept there, and what
+    /// was lost with a killed probe is told by the next
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
+    /// Report hits of alerts to the operator at this URL, for example
+    /// https://securitywatch-operator.securitywatch-system.svc:9443. Without it no alert fires from this node
+    #[arg(long, value_name = "URL", value_parser = operator_url, requires = "operator_token")]
+    pub operator_url: Option<Url>,
+
+    /// The file with the token for the operator, of audience securitywatch-operator. Changes are followed
+    #[arg(long, value_name = "FILE")]
+    pub operator_token: Option<PathBuf>,
+
+    /// The file with the certificate that the operator is known by; without it the system's authorities are asked.
+    /// Changes are followed
+    #[arg(long, value_name = "FILE")]
+    pub operator_ca: Option<PathBuf>,
 
     /// The cluster's name in shipped events
     #[arg(long, value_name = "NAME")]
@@ -66,9 +86,10 @@ Examples:
 What it does:
   It follows SecurityWatch and ClusterSecurityWatch, and the cilium.io TracingPolicy objects that
   these name. A changed policy is exchanged without a gap. While the API server is away, what is
-  loaded stays loaded. The operator creates the streams; this node only sends to them. Alerts
-  fire in Parseable, not here. An event of a SecurityWatch leaves this node only if it is known to
-  come from a pod of the watch's namespace.
+  loaded stays loaded. The operator creates the streams in Parseable; this node only sends to
+  them. Rules of alerts are judged here; the operator is told of each hit and calls the
+  receivers. An event of a SecurityWatch leaves this node only if it is known to come from a pod
+  of the watch's namespace.
 
 What it reports:
   SecurityWatchNode/NAME: the kernel, each watch with its state and reason, shipping, losses. It
@@ -77,6 +98,18 @@ What it reports:
 Exit codes:
   0  stopped by a signal
   1  could not start; the message names the cause and what to do";
+
+/// Over TLS, for a token goes with each report; a test may stay on its own machine without.
+fn operator_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    let is_local = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_local => Ok(url),
+        _ => Err("the operator is called by https only, for example https://operator.example:9443"
+            .to_owned()),
+    }
+}
 
 /// Whole seconds, as `30s` or `30`.
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -1,27 +1,32 @@
 //! `agent`: the probe of one node of a cluster.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::check::preference;
 use super::sensing::Sensing;
 use crate::agent::health::{self, Health, HealthError};
+use crate::agent::ledger::{Ledger, Past};
 use crate::agent::write::{Wanted, Writer};
-use crate::alert::NotifySettings;
+use crate::alert::{NotifySettings, OperatorSettings};
 use crate::capabilities::{Capabilities, Support};
 use crate::check::node::{Node, NodeError};
 use crate::cli::{AgentArgs, node_name};
 use crate::event_log::EventLogError;
 use crate::local_output::{LocalOutput, Shown};
 use crate::metrics::{self, Metrics, ServeError};
-use crate::output::{OutputConfig, OutputControl, OutputError, Outputs, origin};
-use crate::ship::ShipSettings;
+use crate::output::{OutputConfig, OutputControl, OutputError, Outputs, Waiting, origin};
+use crate::pods::Pods;
+use crate::pods::follow::follow;
+use crate::pods::runtime::HOST_ROOT;
+use crate::ship::{Backoff, ShipSettings};
 use round::Round;
 
 mod round;
@@ -30,8 +35,14 @@ mod round;
 const SPOOL_BYTES: usize = 64 << 20;
 /// Accounts, shipping and losses are looked at this often.
 const LOOK: Duration = Duration::from_secs(2);
+/// What a killed probe took with it is known to this.
+const NOTE: Duration = Duration::from_millis(100);
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Policies that failed are tried again this often.
 const RETRY: Duration = Duration::from_secs(300);
+/// Several replicas stand behind the operator's Service, and those that wait for their turn refuse at once.
+const REPORT_BACKOFF: Backoff =
+    Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
 /// How long a stop waits for the last report.
 const LAST_REPORT: Duration = Duration::from_secs(5);
 /// A connection to the API server that is silent for longer is taken for dead: its watches say something each minute.
@@ -112,14 +123,17 @@ pub fn agent(args: AgentArgs) -> Result<String, AgentError> {
     let (outputs, mut control) = start_outputs(&args, &name, &runtime, &metrics)?;
     control.share_spool(SPOOL_BYTES);
     let (client, own_namespace) = runtime.block_on(connect())?;
-    tracing::info!(
-        "Alerts of watches are evaluated by Parseable in this version: this node fires none itself"
-    );
-    let mut kernel = sense(&args, &name, &capabilities, outputs, &metrics);
+    let pods = start_pods(&runtime, &client, &name)?;
+    let mut kernel = sense(&args, &name, &capabilities, outputs, &pods, &metrics);
     let (report, wanted) = watch::channel(Wanted::default());
-    let mut round = Round::new(&args, &name, capabilities, own_namespace, &kernel, metrics);
+    let mut round = Round::new(&args, &name, capabilities, own_namespace, &kernel, pods, metrics);
     let writer = Writer::new(&client, name);
     let writing = runtime.spawn(writer.run(wanted, args.report_jitter));
+    let ledger = open_ledger(args.state.as_deref());
+    let (ledger, past) = ledger.map_or((None, None), |(ledger, past)| (Some(ledger), past));
+    round.tell_of(past);
+    let (stop, stopped) = oneshot::channel();
+    let keeping = ledger.map(|ledger| runtime.spawn(keep(ledger, control.waiting(), stopped)));
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         round.watch(client);
@@ -130,6 +144,11 @@ pub fn agent(args: AgentArgs) -> Result<String, AgentError> {
         Kernel::Seen(sensing) => sensing.stop(),
         Kernel::Blind(_) => String::new(),
     };
+    drop(stop);
+    if let Some(keeping) = keeping {
+        // It writes a page, and nothing else.
+        let _ = runtime.block_on(keeping);
+    }
     // Nothing is watched any more, and the report must not say that it is.
     let _ = report.send(Wanted { status: Some(round.stopped(&control)), last: true });
     let written = runtime.block_on(async { tokio::time::timeout(LAST_REPORT, writing).await });
@@ -140,6 +159,45 @@ pub fn agent(args: AgentArgs) -> Result<String, AgentError> {
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(summary)
+}
+
+/// The ledger, and what it tells of the probe before. Without it the probe works, and a loss may go uncounted.
+fn open_ledger(folder: Option<&Path>) -> Option<(Ledger, Option<Past>)> {
+    let folder = folder?;
+    let boot = std::fs::read_to_string(BOOT_ID).unwrap_or_default();
+    match Ledger::open(folder, boot.trim(), Timestamp::now()) {
+        Ok(opened) => {
+            if let Some(past) = &opened.1 {
+                tracing::warn!(until = %past.until, how = ?past.end, lost = past.lost, "A probe was here before");
+            }
+            Some(opened)
+        }
+        Err(error) => {
+            let folder = folder.display();
+            tracing::warn!("{folder}: {error}; what a killed probe loses will not be counted");
+            None
+        }
+    }
+}
+
+/// Notes what waits until the other end of `stop` is dropped.
+async fn keep(mut ledger: Ledger, waiting: Waiting, mut stop: oneshot::Receiver<()>) {
+    let mut tick = tokio::time::interval(NOTE);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failed = false;
+    loop {
+        let noted = tokio::select! {
+            _ = tick.tick() => ledger.note(waiting.events(), Timestamp::now()),
+            _ = &mut stop => break,
+        };
+        if let (Err(error), false) = (&noted, failed) {
+            tracing::warn!("{error}; what a killed probe loses is not counted");
+        }
+        failed = noted.is_err();
+    }
+    if let Err(error) = ledger.end(waiting.events(), Timestamp::now()) {
+        tracing::warn!("{error}; the next probe will take this one for killed");
+    }
 }
 
 /// Looks at the objects, the accounts and the state of things until a signal.
@@ -234,6 +292,23 @@ async fn connect() -> Result<(kube::Client, String), AgentError> {
     Ok((client, namespace))
 }
 
+/// Where hits are reported.
+fn operator(args: &AgentArgs, node: &str) -> Option<OperatorSettings> {
+    let (Some(url), Some(token)) = (&args.operator_url, &args.operator_token) else {
+        tracing::warn!("No --operator-url: alerts do not fire from this node");
+        return None;
+    };
+    tracing::info!(%url, "Hits of alerts are reported to the operator");
+    Some(OperatorSettings {
+        url: url.clone(),
+        token: token.clone(),
+        certificate: args.operator_ca.clone(),
+        node: node.to_owned(),
+        folder: args.state.clone(),
+        backoff: REPORT_BACKOFF,
+    })
+}
+
 fn start_outputs(
     args: &AgentArgs,
     name: &str,
@@ -248,8 +323,17 @@ fn start_outputs(
         ship: ShipSettings::default(),
         notify: NotifySettings::default(),
         on_alert: None,
+        operator: operator(args, name),
     };
     Ok(Outputs::start_exchangeable(config, Some(local), runtime.handle(), metrics)?)
+}
+
+/// Followed before anything is seen: the pods that are there are known when their processes are.
+fn start_pods(runtime: &Runtime, client: &kube::Client, node: &str) -> Result<Pods, AgentError> {
+    let pods = Pods::default();
+    pods.read_runtime(Path::new(HOST_ROOT)).map_err(system("start the reader of bundles"))?;
+    runtime.spawn(follow(client.clone(), node.to_owned(), pods.clone()));
+    Ok(pods)
 }
 
 /// A node whose kernel cannot do it reports that, instead of starting again and again.
@@ -258,6 +342,7 @@ fn sense(
     name: &str,
     capabilities: &Capabilities,
     outputs: Outputs,
+    pods: &Pods,
     metrics: &Arc<Metrics>,
 ) -> Kernel {
     let blind = |why: String| {
@@ -274,7 +359,8 @@ fn sense(
     }
     let prefer = preference(args.backend);
     let root = &args.cgroup_root;
-    match Sensing::start(name, root, capabilities.clone(), prefer, outputs, metrics) {
+    let pods = Some(pods);
+    match Sensing::start(name, root, capabilities.clone(), prefer, outputs, pods, metrics) {
         Ok(sensing) => {
             tracing::info!(node = name, processes = sensing.processes, "Watching");
             Kernel::Seen(Box::new(sensing))

@@ -6,15 +6,20 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use libbpf_rs::MapHandle;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tokio::sync::oneshot;
 
-use crate::cgroups::Table;
+use crate::event::{Event, Grade};
 use crate::loader::{SharedMaps, Sizes};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, MissingLabel};
 use crate::output::{Outputs, Summary};
+use crate::pods::Pods;
+use crate::pods::associate::missing;
+use crate::pods::hold::Hold;
 use crate::policy::HookTable;
 use crate::process_cache::ProcessCache;
-use crate::sensor::{Loss, Rings, Sensor, SensorStats};
+use crate::sensor::{Loss, Places, Rings, Sensor, SensorStats};
 
 /// How long a stop waits for a disk, a terminal, a stream or a webhook.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -32,6 +37,13 @@ pub enum ReaderError {
     Thread(#[source] std::io::Error),
 }
 
+/// What the meaning of a record is looked up in.
+pub(super) struct Sources {
+    pub cache: ProcessCache,
+    pub places: Places,
+    pub table: HookTable,
+}
+
 /// The running thread.
 pub(super) struct Reader {
     stop: Arc<AtomicBool>,
@@ -43,15 +55,15 @@ impl Reader {
     pub(super) fn start(
         maps: &SharedMaps,
         sizes: Sizes,
-        cache: ProcessCache,
-        cgroups: Table,
-        table: HookTable,
+        sources: Sources,
         mut outputs: Outputs,
+        mut hold: Hold<Pods>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, oneshot::Receiver<()>), ReaderError> {
         let handle = |map: &MapHandle| MapHandle::try_from(map).map_err(ReaderError::Rings);
         let (telemetry, lifecycle) = (handle(&maps.telemetry)?, handle(&maps.lifecycle)?);
         let (control, losses) = (handle(&maps.control)?, handle(&maps.losses)?);
+        let Sources { cache, places, table } = sources;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let (opened, open_result) = std::sync::mpsc::channel();
@@ -69,14 +81,25 @@ impl Reader {
                     }
                 };
                 let _ = opened.send(Ok(()));
-                let mut sensor = Sensor::new(rings, cache, cgroups, table, losses);
+                let mut sensor = Sensor::new(rings, cache, places, table, losses);
+                let incomplete = Incomplete::new(&metrics);
                 let mut watched = LossWatch::new(metrics);
                 while !stopped.load(Ordering::Relaxed) && !outputs.is_unread() {
-                    sensor.step(&mut |event| outputs.event(&event));
+                    let mut out = |event: Event| {
+                        incomplete.look(&event);
+                        outputs.event(&event);
+                    };
+                    sensor.step(&mut |event| hold.take(event, &mut out));
+                    hold.look(Instant::now(), &mut out);
                     outputs.tick();
                     watched.look(&sensor);
                 }
-                sensor.finish(&mut |event| outputs.event(&event));
+                let mut out = |event: Event| {
+                    incomplete.look(&event);
+                    outputs.event(&event);
+                };
+                sensor.finish(&mut |event| hold.take(event, &mut out));
+                hold.flush(&mut out);
                 let summary = outputs.finish(STOP_PATIENCE);
                 let _ = ended.send(());
                 (sensor.stats(), Some(summary))
@@ -92,6 +115,24 @@ impl Reader {
     pub(super) fn stop(self) -> (SensorStats, Option<Summary>) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap_or_default()
+    }
+}
+
+/// Counts the events that go out although their pod is not known as it should be.
+struct Incomplete(Family<MissingLabel, Counter>);
+
+impl Incomplete {
+    fn new(metrics: &Metrics) -> Self {
+        Self(metrics.events_incomplete.clone())
+    }
+
+    fn look(&self, event: &Event) {
+        let Some(association) = &event.process.association else { return };
+        if association.grade() == Some(Grade::Partial)
+            && let Some(pod) = association.pod()
+        {
+            self.0.get_or_create(&MissingLabel { missing: missing(pod) }).inc();
+        }
     }
 }
 

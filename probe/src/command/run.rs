@@ -115,7 +115,8 @@ pub fn run(args: RunArgs) -> Result<String, RunError> {
     }
 
     let cgroups = Path::new(CGROUP_ROOT);
-    let mut sensing = Sensing::start(&name, cgroups, capabilities, prefer, outputs, &metrics)?;
+    let mut sensing =
+        Sensing::start(&name, cgroups, capabilities, prefer, outputs, None, &metrics)?;
     if let Err(reason) = &sensing.pods {
         tracing::info!(reason, "Processes of pods cannot be told apart");
     }
@@ -156,6 +157,7 @@ fn start_outputs(
         ship: ShipSettings::default(),
         notify: NotifySettings::default(),
         on_alert: None,
+        operator: None,
     };
     Ok(Outputs::start(config, Some(local), runtime.handle(), metrics)?)
 }

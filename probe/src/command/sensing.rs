@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::reader::{Reader, ReaderError};
+use super::reader::{Reader, ReaderError, Sources};
 use crate::capabilities::Capabilities;
-use crate::cgroups::{self, Layout, Seeded};
+use crate::cgroups::{self, Layout, ScopeMaps, ScopeMapsError, Seeded};
 use crate::loader::{self, Lifecycle, LoadError, Sizes};
 use crate::metrics::Metrics;
 use crate::output::{Outputs, Summary};
 use crate::planner::Preference;
+use crate::pods::hold::Hold;
+use crate::pods::{Associations, Pods};
 use crate::policy::PolicySet;
 use crate::process_cache::ProcessCache;
-use crate::sensor::{self, Loss, SensorStats, seed_processes};
+use crate::sensor::{self, Loss, Places, SensorStats, seed_processes};
 
 /// Why nothing is seen.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +27,9 @@ pub enum SensingError {
     /// See [`ReaderError`].
     #[error(transparent)]
     Reader(#[from] ReaderError),
+    /// See [`ScopeMapsError`].
+    #[error(transparent)]
+    Scopes(#[from] ScopeMapsError),
 }
 
 /// Exec and exit are seen and read; policies can be loaded.
@@ -42,13 +47,14 @@ pub(super) struct Sensing {
 
 impl Sensing {
     /// Loads the lifecycle programs and starts to read. From then on somebody reads the rings, so a long load of
-    /// many hooks loses nothing.
+    /// many hooks loses nothing. With `known` pods, events carry theirs, and policies may select some.
     pub(super) fn start(
         node: &str,
         cgroup_root: &Path,
         capabilities: Capabilities,
         prefer: Preference,
         outputs: Outputs,
+        known: Option<&Pods>,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, SensingError> {
         let sizes = Sizes::for_memory(memory_bytes());
@@ -68,18 +74,27 @@ impl Sensing {
             let cgroups = seeded.without_room;
             tracing::warn!(cgroups, "Too many cgroups of pods: these count as the host's");
         }
-        let processes = seed_processes(Path::new("/proc"), &mut cache, &seeded, &maps.processes);
+        if let Some(known) = known {
+            known.write_scopes(Box::new(ScopeMaps::new(&maps)?));
+        }
+        let Seeded { table, processes: in_pods, .. } = seeded;
+        let associations = known.map(|known| Associations::new(known.clone()));
+        let mut places = Places::new(table, associations);
+        let proc = Path::new("/proc");
+        let processes = seed_processes(proc, &mut cache, &in_pods, &mut places, &maps.processes);
         let mut policies = PolicySet::new(maps, capabilities, prefer);
+        if let Some(known) = known {
+            policies.keep_scopes(Arc::new(known.clone()));
+        }
         if let Err(reason) = &pods {
             policies.cannot_tell_pods(reason);
         }
         let (reader, ended) = Reader::start(
             policies.maps(),
             sizes,
-            cache,
-            seeded.table,
-            policies.table(),
+            Sources { cache, places, table: policies.table() },
             outputs,
+            Hold::new(known.cloned().unwrap_or_default()),
             Arc::clone(metrics),
         )?;
         Ok(Self { policies, lifecycle, reader, ended, processes, pods })

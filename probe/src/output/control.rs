@@ -3,13 +3,14 @@
 use super::OutputError;
 use super::streams::{Group, Running, assign, group, is_one_place};
 use super::watch::{Scope, WatchOutput};
+use crate::alert::ArmedWatch;
 use crate::encode::flatten::Origin;
 use crate::metrics::Metrics;
 use crate::ship::{
     Credentials, HttpClient, ShipSettings, Shipper, Standing, StreamView, TargetError,
 };
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -20,6 +21,35 @@ const MIN_SPOOL_BYTES: usize = 256 << 10;
 /// The sensor's thread looks for changes many times a second; beyond this it has ended.
 const EXCHANGE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// What waits in all streams together, for any thread.
+#[derive(Debug, Clone, Default)]
+pub struct Waiting(Arc<Mutex<Vec<StreamView>>>);
+
+impl Waiting {
+    /// Events that are neither delivered nor counted as lost.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.streams().iter().map(StreamView::waiting).sum()
+    }
+
+    /// Those that ended and have nothing left are forgotten.
+    fn set(&self, running: impl Iterator<Item = StreamView>) {
+        let mut streams = self.streams();
+        let ended = std::mem::take(&mut *streams).into_iter().filter(|view| view.waiting() > 0);
+        let mut all: Vec<StreamView> = running.collect();
+        for view in ended {
+            if !all.iter().any(|known| known.is_same(&view)) {
+                all.push(view);
+            }
+        }
+        *streams = all;
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Vec<StreamView>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Identifies a running stream.
 pub(super) type StreamId = u32;
 
@@ -29,6 +59,8 @@ pub(super) struct Exchange {
     pub streams: Vec<Placed>,
     /// By watch number.
     pub by_watch: Vec<Option<Route>>,
+    /// Those whose hits are reported; `None` leaves all alerts as they are.
+    pub alerts: Option<Vec<ArmedWatch>>,
     /// Dropped once it is in effect.
     pub done: Option<SyncSender<()>>,
 }
@@ -58,6 +90,7 @@ pub struct OutputControl {
     ship: ShipSettings,
     /// What may wait in all queues together.
     spool_total: Option<usize>,
+    waiting: Waiting,
     origin: Origin,
     rt: Handle,
     metrics: Arc<Metrics>,
@@ -86,6 +119,7 @@ impl OutputControl {
             next: 0,
             ship,
             spool_total: None,
+            waiting: Waiting::default(),
             origin,
             rt,
             metrics,
@@ -99,10 +133,17 @@ impl OutputControl {
         self.spool_total = Some(bytes);
     }
 
-    /// Exchanges everything for what these watches ask for, by [`crate::event::Hook::watch`]. Their alerts are not
-    /// looked at. Returns when it is in effect, with the watches whose events cannot be shipped.
+    /// What waits in the streams, those of later exchanges too.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        self.waiting.clone()
+    }
+
+    /// Exchanges everything for what these watches ask for, by [`crate::event::Hook::watch`]. Of their
+    /// alerts those are looked at whose hits are reported. Returns when it is in effect, with the watches whose events cannot be shipped.
     pub fn set(&mut self, watches: &[(usize, WatchOutput)]) -> Vec<(usize, OutputError)> {
         let (mut exchange, errors) = self.prepare(watches);
+        exchange.alerts = Some(self.arm(watches));
         let (done, in_effect) = sync_channel(1);
         exchange.done = Some(done);
         // Either fails only when the sensor's thread has ended, and then nothing flows any more.
@@ -110,6 +151,20 @@ impl OutputControl {
             let _ = in_effect.recv_timeout(EXCHANGE_PATIENCE);
         }
         errors
+    }
+
+    fn arm(&self, watches: &[(usize, WatchOutput)]) -> Vec<ArmedWatch> {
+        let arm = |(number, watch): &(usize, WatchOutput)| {
+            let (reported, scope) = (watch.reported.as_ref()?, watch.scope.clone());
+            let armed = ArmedWatch::reported(*number, &watch.name, scope, reported, &self.metrics);
+            // Every rule was compiled when the watch was judged.
+            armed
+                .inspect_err(
+                    |error| tracing::error!(watch = watch.name, %error, "Alerts cannot be judged"),
+                )
+                .ok()
+        };
+        watches.iter().filter_map(arm).collect()
     }
 
     /// How shipping of a watch stands; `None` where it has no target.
@@ -159,7 +214,11 @@ impl OutputControl {
             }
         }
         self.divide_spool();
-        (Exchange { streams: placed, by_watch: self.routes(watches), done: None }, errors)
+        self.waiting.set(self.streams.iter().map(|stream| stream.view.clone()));
+        (
+            Exchange { streams: placed, by_watch: self.routes(watches), alerts: None, done: None },
+            errors,
+        )
     }
 
     fn start(&mut self, group: &Group) -> Result<(Stream, Shipper), TargetError> {

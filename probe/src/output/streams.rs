@@ -107,7 +107,7 @@ mod tests {
         };
         let scope = namespace.map_or(Scope::Everything, |name| Scope::Namespace(name.into()));
         let (name, alerts) = (String::from("w"), Vec::new());
-        WatchOutput { name, target: Some(target), scope, sees_all: false, alerts }
+        WatchOutput { name, target: Some(target), scope, sees_all: false, alerts, reported: None }
     }
 
     fn groups(watches: &[(usize, WatchOutput)]) -> Vec<Group> {

@@ -1,7 +1,7 @@
 //! What one watch asks of the outputs.
 
 use super::OutputError;
-use crate::alert::{Alert, WatchAlerts, arm};
+use crate::alert::{Alert, Reported, WatchAlerts, arm};
 use crate::event::Event;
 use crate::secrets::Secrets;
 use crate::ship::{self, Credentials, Keeper};
@@ -19,6 +19,8 @@ pub struct WatchOutput {
     /// See [`WatchAlerts::sees_all`].
     pub sees_all: bool,
     pub alerts: Vec<Alert>,
+    /// Alerts whose hits go to the operator.
+    pub reported: Option<Reported>,
 }
 
 /// Whose processes a watch may see.
@@ -47,7 +49,14 @@ impl WatchOutput {
     /// Neither ships nor alerts.
     #[must_use]
     pub const fn silent(name: String) -> Self {
-        Self { name, target: None, scope: Scope::Everything, sees_all: false, alerts: Vec::new() }
+        Self {
+            name,
+            target: None,
+            scope: Scope::Everything,
+            sees_all: false,
+            alerts: Vec::new(),
+            reported: None,
+        }
     }
 
     /// Reads what a document's target and alerts need from `secrets`.
@@ -79,12 +88,14 @@ impl WatchOutput {
                 })
             }
         };
-        let alerts = document.alerts.iter().map(|a| arm(a, secrets)).collect::<Result<_, _>>();
+        let arm = |alert| arm(&document.name, alert, secrets);
+        let alerts = document.alerts.iter().map(arm).collect::<Result<_, _>>();
         let alerts = alerts.map_err(|source| OutputError::Alert { watch: watch(), source })?;
         let sees_all = document.kind == Kind::AlertsV1;
         // One machine without pods is one scope, whatever namespace a document names.
         let scope = Scope::Everything;
-        Ok(Self { name: document.name.clone(), target, scope, sees_all, alerts })
+        let name = document.name.clone();
+        Ok(Self { name, target, scope, sees_all, alerts, reported: None })
     }
 }
 

@@ -210,7 +210,11 @@ mod tests {
         let (grade, found) = associate(&cgroup(ID), Some(&one), Some(&record("")));
         assert_eq!((grade, found.container.name.as_str()), (Grade::Complete, ""));
         let (grade, found) = associate(&cgroup(ID), Some(&one), None);
-        assert_eq!((grade, found.container.name.as_str()), (Grade::Partial, ""), "it may be either");
+        assert_eq!(
+            (grade, found.container.name.as_str()),
+            (Grade::Partial, ""),
+            "it may be either"
+        );
         assert_eq!(missing(&found), "container");
     }
 

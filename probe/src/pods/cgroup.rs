@@ -7,6 +7,9 @@ use super::Pods;
 use crate::cgroups::CgroupFacts;
 use crate::event::Association;
 
+/// Beyond, those that no process has are forgotten.
+const MAX_ASSOCIATIONS: usize = 8192;
+
 /// For the thread that reads the records.
 #[derive(Debug)]
 pub struct Associations {
@@ -30,7 +33,7 @@ impl Associations {
     }
 
     /// A cgroup was made, or was there at the start.
-    pub fn made(&mut self, facts: &CgroupFacts) {
+    pub fn made(&self, facts: &CgroupFacts) {
         self.pods.cgroup_made(facts);
     }
 
@@ -42,13 +45,16 @@ impl Associations {
 
     /// The association for a process that is started in the cgroup now.
     pub fn of(&mut self, facts: &CgroupFacts) -> Arc<Association> {
-        let cgroup =
-            if facts.container_cgroup == 0 { facts.id } else { facts.container_cgroup };
+        let cgroup = if facts.container_cgroup == 0 { facts.id } else { facts.container_cgroup };
         let version = self.pods.version();
-        let shown = self.by_cgroup.entry(cgroup).or_insert_with(|| Shown {
-            association: Arc::new(association(facts)),
-            version,
-        });
+        if self.by_cgroup.len() >= MAX_ASSOCIATIONS {
+            // Of cgroups that are gone, for whose last processes they were made anew.
+            self.by_cgroup.retain(|_, shown| Arc::strong_count(&shown.association) > 1);
+        }
+        let shown = self
+            .by_cgroup
+            .entry(cgroup)
+            .or_insert_with(|| Shown { association: Arc::new(association(facts)), version });
         if shown.version != version {
             shown.version = version;
             // Earlier processes keep the labels that the pod had when they were started.

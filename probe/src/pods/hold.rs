@@ -88,7 +88,8 @@ impl<S: Source> Hold<S> {
     }
 
     fn give_up_oldest(&mut self, emit: &mut dyn FnMut(Event)) {
-        let oldest = self.waiting.front().and_then(|(_, event)| event.process.association.as_deref());
+        let oldest =
+            self.waiting.front().and_then(|(_, event)| event.process.association.as_deref());
         if let Some(association) = oldest {
             self.source.give_up(association);
         }
@@ -97,21 +98,26 @@ impl<S: Source> Hold<S> {
 
     /// In the order in which they came.
     fn release(&mut self, now: Option<Instant>, emit: &mut dyn FnMut(Event)) {
-        let mut kept = VecDeque::with_capacity(self.waiting.len());
-        for (since, event) in self.waiting.drain(..) {
-            let Some(association) = event.process.association.as_deref() else {
-                emit(event);
-                continue;
-            };
+        let mut any = false;
+        for (since, event) in &self.waiting {
+            let Some(association) = event.process.association.as_deref() else { continue };
             self.source.learn(association);
-            let is_late = now.is_some_and(|now| now.saturating_duration_since(since) >= PATIENCE);
+            let is_late = now.is_some_and(|now| now.saturating_duration_since(*since) >= PATIENCE);
             if association.pod().is_none() && is_late {
                 self.source.give_up(association);
             }
-            if association.pod().is_some() {
-                emit(event);
-            } else {
-                kept.push_back((since, event));
+            any |= association.pod().is_some();
+        }
+        if !any {
+            return;
+        }
+        let mut kept = VecDeque::new();
+        for (since, event) in self.waiting.drain(..) {
+            match &event.process.association {
+                Some(association) if association.pod().is_none() => {
+                    kept.push_back((since, event));
+                }
+                _ => emit(event),
             }
         }
         self.waiting = kept;
@@ -127,7 +133,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::event::{Body, Grade, Pod, Process, WallTime};
+    use crate::event::{Body, Grade, Process, WallTime};
 
     #[derive(Default)]
     struct Known(RefCell<HashSet<String>>);

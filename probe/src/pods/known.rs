@@ -150,9 +150,10 @@ fn is_privileged(context: Option<&SecurityContext>) -> bool {
 }
 
 fn exec_probes(probes: [Option<&Probe>; 3]) -> Vec<ExecProbe> {
-    let commands = probes.into_iter().flatten().filter_map(|probe| {
-        probe.exec.as_ref()?.command.as_deref().and_then(ExecProbe::new)
-    });
+    let commands = probes
+        .into_iter()
+        .flatten()
+        .filter_map(|probe| probe.exec.as_ref()?.command.as_deref().and_then(ExecProbe::new));
     let mut distinct = Vec::new();
     for command in commands {
         if !distinct.contains(&command) {

@@ -214,9 +214,8 @@ impl Pods {
             keep
         });
         let containers = &state.containers;
-        let is_used = |uid: &str| {
-            containers.values().any(|c| c.removed.is_none() && *c.pod_uid == *uid)
-        };
+        let is_used =
+            |uid: &str| containers.values().any(|c| c.removed.is_none() && *c.pod_uid == *uid);
         for uid in state.store.expire(now, is_used) {
             state.scopes.remove_pod(&uid);
         }
@@ -237,9 +236,13 @@ impl Pods {
             && now.saturating_duration_since(*since) >= PATIENCE
         {
             return Some(if state.store.is_listed() {
-                format!("changes of this node's pods cannot be followed: {why}; new pods have no labels, and a podSelector does not select them")
+                format!(
+                    "changes of this node's pods cannot be followed: {why}; new pods have no labels, and a podSelector does not select them"
+                )
             } else {
-                format!("pods of this node cannot be listed: {why}; events have no labels and no workload, and a podSelector selects none")
+                format!(
+                    "pods of this node cannot be listed: {why}; events have no labels and no workload, and a podSelector selects none"
+                )
             });
         }
         match &state.runtime {
@@ -287,7 +290,8 @@ impl State {
     /// Brings what selects a pod and its containers into the kernel.
     fn select(&mut self, uid: &str) {
         let Self { store, containers, records, scopes, .. } = self;
-        let of_pod = || containers.iter().filter(|(_, c)| *c.pod_uid == *uid && c.removed.is_none());
+        let of_pod =
+            || containers.iter().filter(|(_, c)| *c.pod_uid == *uid && c.removed.is_none());
         let record = |c: &PodContainer| records.get(&*c.id).filter(|r| r.pod_uid == uid);
         let pod = store.get(uid);
         let namespace = || of_pod().find_map(|(_, c)| Some(record(c)?.namespace.as_str()));

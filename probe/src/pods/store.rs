@@ -149,7 +149,10 @@ mod tests {
         store.apply(Event::InitDone, now);
         assert!(store.is_listed());
         assert!(store.apply(Event::Apply(pod("b", "b")), now).is_empty(), "nothing new");
-        assert!(store.pods.len() == 1 && name(&store, "a") == Some("a"), "deleted, and still known");
+        assert!(
+            store.pods.len() == 1 && name(&store, "a") == Some("a"),
+            "deleted, and still known"
+        );
     }
 
     #[test]

@@ -19,10 +19,7 @@ pub fn workload(pod: &ObjectMeta) -> (String, String) {
     }
 }
 
-fn of_owner(
-    owner: &OwnerReference,
-    labels: Option<&BTreeMap<String, String>>,
-) -> (String, String) {
+fn of_owner(owner: &OwnerReference, labels: Option<&BTreeMap<String, String>>) -> (String, String) {
     let label = |key| labels?.get(key).filter(|value| !value.is_empty());
     let (name, kind) = (owner.name.as_str(), owner.kind.as_str());
     let found = match kind {

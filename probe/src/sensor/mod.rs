@@ -2,6 +2,7 @@
 
 mod decode;
 mod losses;
+mod places;
 pub mod procfs;
 pub mod record;
 mod ring;
@@ -17,13 +18,14 @@ use std::time::Instant;
 use libbpf_rs::MapHandle;
 
 pub use losses::{Loss, Losses};
+pub use places::Places;
 pub use ring::{Rings, boot_now};
 pub use seed::seed_processes;
 
-use crate::cgroups::Table;
+use crate::cgroups::CgroupFacts;
 use crate::event::{Body, Event, Exit, Kprobe, WallTime};
 use crate::policy::{HookTable, LoadedHook};
-use crate::process_cache::{Image, Place, ProcessCache};
+use crate::process_cache::{Image, ProcessCache};
 use record::{Call, Header, ImageKey, Record, Return};
 
 /// How often the offset between boot time and wall time is read again.
@@ -44,7 +46,7 @@ pub struct Sensor {
 #[derive(Debug)]
 pub struct Translator {
     cache: ProcessCache,
-    cgroups: Table,
+    places: Places,
     table: HookTable,
     /// The table as of the current batch.
     hooks: HashMap<u32, Arc<LoadedHook>>,
@@ -92,13 +94,13 @@ impl Sensor {
     pub fn new(
         rings: Rings,
         cache: ProcessCache,
-        cgroups: Table,
+        places: Places,
         table: HookTable,
         losses: MapHandle,
     ) -> Self {
         Self {
             rings,
-            translator: Translator::new(cache, cgroups, table),
+            translator: Translator::new(cache, places, table),
             losses: Losses::new(losses),
             clock_read: Instant::now(),
         }
@@ -151,18 +153,18 @@ pub fn boot_wall_ns() -> i64 {
 }
 
 /// Whether the process is where it was when it called exec. Who has left every pod counts as there.
-fn is_there(image: &Image, place: &Place) -> bool {
+fn is_there(image: &Image, now: Option<&Arc<CgroupFacts>>) -> bool {
     let before = image.process.cgroup.as_ref().map(|cgroup| cgroup.id);
-    place.cgroup.as_ref().is_none_or(|now| before == Some(now.id))
+    now.is_none_or(|now| before == Some(now.id))
 }
 
 impl Translator {
     /// Starts with the processes and cgroups that are there.
     #[must_use]
-    pub fn new(cache: ProcessCache, cgroups: Table, table: HookTable) -> Self {
+    pub fn new(cache: ProcessCache, places: Places, table: HookTable) -> Self {
         Self {
             cache,
-            cgroups,
+            places,
             table,
             hooks: HashMap::new(),
             waiting: HashMap::new(),
@@ -185,7 +187,7 @@ impl Translator {
     /// Forgets the processes and cgroups that ended long enough before `now` (boot time, ns).
     pub fn end_batch(&mut self, now: u64) {
         self.cache.expire(now);
-        self.cgroups.expire(now);
+        self.places.expire(now);
     }
 
     /// One record, in time order.
@@ -196,7 +198,7 @@ impl Translator {
         };
         match body {
             record::Body::Exec(exec) => {
-                let place = self.place(exec.cgroup_id);
+                let place = self.places.place(exec.cgroup_id);
                 let image = self.cache.exec(header.image, &exec, place).clone();
                 self.emit(header.time, image, header.tid, Body::Exec, emit);
             }
@@ -206,10 +208,8 @@ impl Translator {
             record::Body::Exit { code } => self.exit(&header, code, emit),
             record::Body::Call(call) => self.call(&header, &call, emit),
             record::Body::Return(ret) => self.returned(&header, &ret, emit),
-            record::Body::Cgroup(made) => {
-                self.cgroups.made(&made);
-            }
-            record::Body::CgroupGone { id } => self.cgroups.remove(id, header.time),
+            record::Body::Cgroup(made) => self.places.made(&made),
+            record::Body::CgroupGone { id } => self.places.gone(id, header.time),
         }
     }
 
@@ -302,11 +302,12 @@ impl Translator {
     /// A policy event is never dropped for want of its process: /proc is asked, and failing that the event
     /// carries the bare pid with Tetragon's flag `unknown`.
     fn image(&mut self, key: ImageKey, cgroup_id: u64) -> Image {
-        let place = self.place(cgroup_id);
-        if let Some(image) = self.cache.get(key) {
-            if is_there(image, &place) {
-                return image.clone();
-            }
+        let known = self.cache.get(key);
+        if let Some(image) = known.filter(|image| is_there(image, self.places.facts(cgroup_id))) {
+            return image.clone();
+        }
+        let (is_known, place) = (known.is_some(), self.places.place(cgroup_id));
+        if is_known {
             self.cache.entered(key, place.clone());
         } else if let Some(found) = procfs::read(std::path::Path::new("/proc"), key.tgid) {
             self.cache.insert_found(&found, place.clone());
@@ -315,11 +316,6 @@ impl Translator {
             Some(image) => image.clone(),
             None => self.cache.unknown(key, place),
         }
-    }
-
-    /// What is known of a cgroup.
-    fn place(&self, cgroup: u64) -> Place {
-        Place { cgroup: self.cgroups.get(cgroup).cloned(), association: None }
     }
 
     fn emit(&mut self, time: u64, image: Image, tid: u32, body: Body, emit: &mut dyn FnMut(Event)) {

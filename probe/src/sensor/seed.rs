@@ -3,29 +3,31 @@
 //! The hooks are attached first and /proc is read after, so a process is seen by one of the two, or by
 //! both: then what the hook saw stands.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
+use super::Places;
 use super::procfs::{self, Found};
 use crate::bpf::process::types::process;
-use crate::cgroups::Seeded;
-use crate::process_cache::{Place, ProcessCache};
+use crate::process_cache::ProcessCache;
 
 /// `enum process_flag` in `records.h`.
 const PROCESS_IN_INIT_TREE: u32 = 1 << 1;
 
-/// Seeds both. Returns how many processes /proc showed.
+/// Seeds both. `cgroups`: those of the processes that are in pods. Returns how many processes /proc showed.
 pub fn seed_processes(
     proc: &Path,
     cache: &mut ProcessCache,
-    cgroups: &Seeded,
+    cgroups: &HashMap<u32, u64>,
+    places: &mut Places,
     table: &MapHandle,
 ) -> usize {
     let found = procfs::scan(proc);
     for one in &found {
-        let cgroup = cgroups.processes.get(&one.pid).and_then(|id| cgroups.table.get(*id));
-        cache.insert_found(one, Place { cgroup: cgroup.cloned(), association: None });
+        let cgroup = cgroups.get(&one.pid).copied().unwrap_or_default();
+        cache.insert_found(one, places.place(cgroup));
         let in_init_tree = cache
             .get(super::record::ImageKey { tgid: one.pid, exec_time: one.start_time })
             .is_some_and(|image| image.process.in_init_tree);

@@ -8,12 +8,11 @@ use proptest::prelude::*;
 use securitywatch_api::policy::ArgKind;
 
 use super::record::{ImageKey, decode, exec_flag};
-use super::{Event, Translator};
+use super::{Event, Places, Translator};
 use crate::bpf::generic_fentry::types::{
     record_call, record_exit, record_fork, record_header, record_return,
 };
 use crate::bpf::process::types::record_exec;
-use crate::cgroups::Table;
 use crate::event::{self, Body, Value};
 use crate::policy::LoadedHook;
 use crate::process_cache::ProcessCache;
@@ -100,7 +99,7 @@ fn translate(records: &[Vec<u8>]) -> Vec<Event> {
         ret: Some((ArgKind::Int32, label)),
     };
     let table = Arc::new(RwLock::new(HashMap::from([(7, Arc::new(hook))])));
-    let mut translator = Translator::new(ProcessCache::new("n", 0), Table::default(), table);
+    let mut translator = Translator::new(ProcessCache::new("n", 0), Places::default(), table);
     translator.start_batch();
     let mut events = Vec::new();
     for record in records {

@@ -271,6 +271,19 @@ impl StreamView {
         self.link.stats.standing()
     }
 
+    /// Whether both are of one stream's run.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.link, &other.link)
+    }
+
+    /// Events that are neither delivered nor counted as lost.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        let ShipSummary { rows, delivered, dropped, .. } = self.link.stats.summary();
+        rows.saturating_sub(delivered).saturating_sub(dropped.values().sum())
+    }
+
     /// Sends with these from now on; what waits is kept.
     pub fn set_credentials(&self, credentials: Credentials) {
         self.link.client.set_credentials(credentials);

@@ -75,6 +75,8 @@ pub struct Server {
 }
 
 struct State {
+    /// Ends the connections that hang.
+    hung_up: tokio::sync::Notify,
     requests: Mutex<Vec<Request>>,
     count: watch::Sender<usize>,
     handler: Mutex<Handler>,
@@ -98,6 +100,7 @@ impl Server {
         let listener = TcpListener::bind(addr).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let state = Arc::new(State {
+            hung_up: tokio::sync::Notify::new(),
             requests: Mutex::default(),
             count: watch::Sender::new(0),
             handler: Mutex::new(Box::new(handler)),
@@ -116,6 +119,11 @@ impl Server {
 
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// Closes every connection whose request gets no answer.
+    pub fn hang_up(&self) {
+        self.state.hung_up.notify_waiters();
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -165,7 +173,10 @@ async fn serve(stream: TcpStream, connection: usize, state: Arc<State>) {
                 stream.get_ref().set_zero_linger().unwrap();
                 return;
             }
-            Reply::Hang => std::future::pending().await,
+            Reply::Hang => {
+                state.hung_up.notified().await;
+                return;
+            }
         }
     }
 }

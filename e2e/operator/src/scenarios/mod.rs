@@ -1,5 +1,6 @@
 //! What must hold, a file a subject.
 
+pub mod alerts;
 pub mod api;
 pub mod bad_input;
 pub mod health;
@@ -19,6 +20,7 @@ pub const ALL: &[&[Scenario]] = &[
     rights::SCENARIOS,
     life::SCENARIOS,
     parseable::SCENARIOS,
+    alerts::SCENARIOS,
     bad_input::SCENARIOS,
     health::SCENARIOS,
     scale::SCENARIOS,

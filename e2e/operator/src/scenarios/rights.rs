@@ -54,6 +54,7 @@ async fn probe(context: &Context) -> Result {
         ("create", "securitywatchnodes.securitywatch.io", "", ""),
         ("patch", "securitywatchnodes.securitywatch.io/status", "", ""),
         ("list", "pods", "", ""),
+        ("watch", "pods", "", ""),
         ("get", "nodes", "", ""),
     ];
     let may_not = [
@@ -63,13 +64,17 @@ async fn probe(context: &Context) -> Result {
         ("get", "configmaps", "", NAMESPACE),
         ("patch", "pods", "", ""),
         ("delete", "pods", "", ""),
+        ("get", "pods/log", "", ""),
         ("create", "pods/exec", "", NAMESPACE),
+        ("list", "nodes", "", ""),
         ("patch", "nodes", "", ""),
         ("patch", "securitywatches.securitywatch.io", "", ""),
         ("patch", "securitywatches.securitywatch.io/status", "", ""),
         ("delete", "securitywatchnodes.securitywatch.io", "", ""),
         ("patch", "daemonsets.apps", "", NAMESPACE),
         ("create", "serviceaccounts/token", "", NAMESPACE),
+        ("create", "tokenreviews.authentication.k8s.io", "", ""),
+        ("get", "secrets", "securitywatch-alerts", NAMESPACE),
     ];
     check(context, "probe", true, &may).await?;
     check(context, "probe", false, &may_not).await
@@ -84,6 +89,8 @@ async fn operator(context: &Context) -> Result {
         ("create", "daemonsets.apps", "", NAMESPACE),
         ("patch", "daemonsets.apps", "securitywatch-probe", NAMESPACE),
         ("patch", "secrets", "securitywatch-ingest", NAMESPACE),
+        ("patch", "secrets", "securitywatch-alerts", NAMESPACE),
+        ("create", "tokenreviews.authentication.k8s.io", "", ""),
         ("create", "events.events.k8s.io", "", ""),
         ("patch", "events.events.k8s.io", "", ""),
     ];

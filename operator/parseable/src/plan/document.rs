@@ -40,9 +40,6 @@ pub(crate) fn entry(owner: &Owner, alert: &DesiredAlert) -> Result<Value, Failur
     let rule = alert.rule.to_text().map_err(|error| {
         refused(format!("this version of the server cannot hold the rule: {error}"))
     })?;
-    if alert.targets.is_empty() {
-        return Err(refused("this version of the server needs a target for each alert".to_owned()));
-    }
     Ok(json!({
         "name": format!("{}{}", identity::entry_prefix(owner), alert.name),
         "message": alert.message.to_string(),
@@ -321,8 +318,6 @@ mod tests {
     #[test]
     fn what_the_text_form_cannot_say_is_refused() {
         let mut alert = alert("wget");
-        alert.targets.clear();
-        assert!(entry(&owner("u1"), &alert).unwrap_err().message.contains("needs a target"));
         alert.rule = Expr::all([]);
         assert!(entry(&owner("u1"), &alert).unwrap_err().message.contains("cannot hold the rule"));
     }

@@ -113,12 +113,20 @@ async fn two_watches_and_two_clusters_share_a_document() {
 async fn what_the_old_generation_cannot_hold_is_told() {
     let lab = old_server().await;
     let mut watch = lab.watch("egress");
-    watch.alerts[0].targets.clear();
     watch.alerts.push(alert("late", r#"verdict = "bad""#));
     let report = lab.server().sync(&watch, &[]).await;
-    let failures: Vec<_> =
-        report.alerts.iter().map(|outcome| outcome.failure.clone().unwrap()).collect();
-    assert_eq!(failures[0].class, FailureClass::AlertRejected);
-    assert!(failures[0].message.contains("needs a target for each alert"), "{}", failures[0]);
-    assert_eq!(failures[1].class, FailureClass::ColumnPending);
+    assert_eq!(report.alerts[0].failure, None);
+    assert_eq!(report.alerts[1].failure.as_ref().unwrap().class, FailureClass::ColumnPending);
+}
+
+#[tokio::test]
+async fn an_alert_that_calls_nobody_is_not_kept_in_a_document() {
+    let lab = old_server().await;
+    let mut watch = lab.watch("egress");
+    assert_eq!(lab.server().sync(&watch, &[]).await.alerts[0].failure, None);
+    assert_eq!(names(&lab, &watch.stream).len(), 1);
+    watch.alerts[0].targets.clear();
+    let report = lab.server().sync(&watch, &[]).await;
+    assert_eq!(report.alerts[0].failure, None);
+    assert_eq!(names(&lab, &watch.stream).len(), 0);
 }

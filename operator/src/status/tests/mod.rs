@@ -56,6 +56,7 @@ fn well() -> Facts<'static> {
         target: synced(None, None),
         event_log: false,
         alerts: vec!["wget".into()],
+        fired: BTreeMap::new(),
         deletion: None,
     }
 }

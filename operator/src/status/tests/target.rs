@@ -1,6 +1,7 @@
 //! What the target and the alerts make of a status.
 
 use super::*;
+use crate::alerts::Fired;
 
 #[test]
 fn a_silent_target_leaves_ready_alone_for_two_minutes() {
@@ -108,7 +109,7 @@ fn a_column_that_comes_with_an_event_is_waited_for() {
 }
 
 #[test]
-fn without_a_target_events_stay_and_alerts_cannot_fire() {
+fn without_a_target_events_stay_and_alerts_fire() {
     let quiet = draw(&Facts { target: None, alerts: Vec::new(), ..well() });
     assert_eq!(summary(&quiet), ["Ready True AllReady"]);
     assert_eq!(
@@ -122,7 +123,15 @@ fn without_a_target_events_stay_and_alerts_cannot_fire() {
         "Shipping True NoTarget: no target: events stay in each node's event log"
     );
     let alerting = draw(&Facts { target: None, ..well() });
-    assert_eq!(summary(&alerting), ["Ready False NoTarget", "Stalled True NoTarget"]);
+    assert_eq!(
+        line(&alerting, "Ready"),
+        "Ready True AllReady: loaded on 3 of 3 nodes, 1 alert armed"
+    );
+    assert_eq!(
+        line(&alerting, "AlertsSynced"),
+        "AlertsSynced True NoTarget: no target: 1 alert fires from the nodes and cannot be looked up in Parseable"
+    );
+    assert_eq!(alerting.status.alert_counts.unwrap().summary.as_deref(), Some("1/1"));
 }
 
 #[test]
@@ -154,4 +163,49 @@ fn what_waits_for_a_secret_says_so() {
         "AlertsSynced Unknown Pending: 1 alert not sent: what ResolvedRefs misses comes first"
     );
     assert_eq!(drawn.status.alerts, None);
+}
+
+fn fired(second: i64, undelivered: Option<&str>) -> BTreeMap<String, Fired> {
+    let undelivered = undelivered.map(str::to_owned);
+    BTreeMap::from([("wget".to_owned(), Fired { at: at(second), undelivered })])
+}
+
+fn last_fired(drawn: &Drawn) -> Option<Timestamp> {
+    Some(drawn.status.alerts.as_ref()?[0].last_fired.as_ref()?.0)
+}
+
+#[test]
+fn an_alert_that_fired_says_when_also_after_a_restart_of_the_operator() {
+    for target in [None, synced(None, None)] {
+        let quiet = Facts { target, ..well() };
+        let before = draw(&Facts { fired: fired(7, None), ..quiet.clone() });
+        assert_eq!(last_fired(&before), Some(at(7)));
+        assert_eq!(last_fired(&draw(&later(quiet.clone(), &before, 60))), Some(at(7)));
+        let again = draw(&later(Facts { fired: fired(90, None), ..quiet }, &before, 90));
+        assert_eq!(last_fired(&again), Some(at(90)));
+        assert!(differs(Some(&before.status), &again.status));
+    }
+}
+
+#[test]
+fn a_call_that_did_not_arrive_is_told_and_is_no_reason_to_wait() {
+    let why = "webhook of secret oncall key url answered 404";
+    let lost = draw(&Facts { fired: fired(7, Some(why)), ..well() });
+    assert_eq!(
+        line(&lost, "AlertsSynced"),
+        "AlertsSynced False NotDelivered: \"wget\" fired in vain: webhook of secret oncall key url answered 404"
+    );
+    assert_eq!(
+        line(&lost, "Ready"),
+        "Ready True AllReady: loaded on 3 of 3 nodes, shipping, 1 alert in sync; \"wget\" fired in vain: \
+         webhook of secret oncall key url answered 404"
+    );
+    // A fresh operator does not forget it, whether it has asked the target yet or not.
+    let unasked = Some(Target { stream: "tetrademo".into(), sync: None });
+    for target in [unasked, synced(None, None), None] {
+        let fresh = draw(&later(Facts { target, ..well() }, &lost, 60));
+        assert!(line(&fresh, "AlertsSynced").contains("False NotDelivered"), "{:?}", told(&fresh));
+    }
+    let mended = draw(&later(Facts { fired: fired(99, None), ..well() }, &lost, 99));
+    assert_eq!(line(&mended, "AlertsSynced"), "AlertsSynced True Synced: 1 of 1");
 }

@@ -13,17 +13,20 @@ use securitywatch_api::v1alpha1::{
 use super::Kernel;
 use crate::agent::Reason;
 use crate::agent::judge::{Wish, judge};
+use crate::agent::ledger::Past;
 use crate::agent::node::follow_node;
 use crate::agent::outputs::{Accounts, awaited, is_same};
 use crate::agent::report::{self, Facts, Sight};
 use crate::agent::shipping::{self, Shipping};
-use crate::agent::state::{State, Step, refusal};
+use crate::agent::state::{Gaps, State, Step, refusal};
 use crate::agent::store::Objects;
 use crate::agent::watch::{Cluster, PolicyFollowers, follow_watches};
+use crate::alert::HIT_LOSSES;
 use crate::capabilities::Capabilities;
 use crate::cli::AgentArgs;
 use crate::metrics::{CauseLabel, Metrics};
 use crate::output::{OutputControl, WatchOutput};
+use crate::pods::Pods;
 use crate::policy::PolicySet;
 use crate::sensor::Loss;
 
@@ -45,7 +48,12 @@ pub(super) struct Round {
     shipping: Shipping,
     capabilities: Capabilities,
     sight: Sight,
+    pods: Pods,
+    /// Why no process's pod can be told.
+    untold: Option<String>,
     metrics: Arc<Metrics>,
+    /// The probe before this one, and when this one began.
+    past: Option<(Past, Timestamp)>,
 }
 
 impl Round {
@@ -55,6 +63,7 @@ impl Round {
         capabilities: Capabilities,
         own_namespace: String,
         kernel: &Kernel,
+        pods: Pods,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (state, sight) = match kernel {
@@ -64,6 +73,11 @@ impl Round {
                 (State::blind(reason), Sight::Blind(why.clone()))
             }
         };
+        let untold = match kernel {
+            Kernel::Seen(sensing) => sensing.pods.as_ref().err().cloned(),
+            Kernel::Blind(_) => None,
+        };
+        let untold = untold.map(|why| format!("which pod a process is of cannot be told: {why}"));
         Self {
             cluster: Cluster::default(),
             client: None,
@@ -78,8 +92,16 @@ impl Round {
             shipping: Shipping::default(),
             capabilities,
             sight,
+            pods,
+            untold,
             metrics,
+            past: None,
         }
+    }
+
+    /// From now on the report tells of the probe before this one.
+    pub(super) fn tell_of(&mut self, past: Option<Past>) {
+        self.past = past.map(|past| (past, Timestamp::now()));
     }
 
     /// Starts to follow the cluster's watches.
@@ -105,6 +127,7 @@ impl Round {
             self.judge();
         }
         self.exchange_outputs(control);
+        self.pods.tick(Instant::now());
     }
 
     fn judge(&mut self) {
@@ -232,6 +255,7 @@ impl Round {
         now: Timestamp,
     ) -> SecurityWatchNodeStatus {
         let moment = Instant::now();
+        let gaps = self.gaps(moment);
         let policies: Vec<NodePolicy> = self
             .state
             .entries()
@@ -244,16 +268,24 @@ impl Round {
                     }
                     None => self.refused.iter().find(|(n, _)| *n == number).map(|(_, r)| r.clone()),
                 };
-                report::policy(entry, shipping)
+                report::policy(entry, &gaps, shipping)
             })
             .collect();
         self.shipping.keep(|number| self.state.entries().any(|entry| entry.number == number));
         let lost = self.losses();
-        report::status(Facts { capabilities: &self.capabilities, sight, policies, lost }, now)
+        let past = self.past.as_ref().map(|(past, since)| (past, *since));
+        let facts = Facts { capabilities: &self.capabilities, sight, policies, lost, past };
+        report::status(facts, now)
+    }
+
+    fn gaps(&self, now: Instant) -> Gaps {
+        let gap = |by_container| self.untold.clone().or_else(|| self.pods.gap(by_container, now));
+        Gaps { pods: gap(false), containers: gap(true) }
     }
 
     fn losses(&self) -> Vec<(&'static str, u64)> {
-        let causes = Loss::ALL.iter().map(|loss| loss.as_str()).chain(["undecodable"]);
+        let causes = Loss::ALL.iter().map(|loss| loss.as_str());
+        let causes = causes.chain(["undecodable"]).chain(HIT_LOSSES);
         causes
             .map(|cause| {
                 let counter = self.metrics.lost.get(&CauseLabel { cause });

@@ -1,9 +1,9 @@
 //! When a hit becomes a call: pure, on the time it is given.
 
-use super::Repeat;
-use super::call::Hit;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
+
+use crate::watch::Repeat;
 
 /// How long a firing without `repeat` lasts after its last hit.
 const QUIET_WITHOUT_REPEAT: Duration = Duration::from_secs(60);
@@ -13,36 +13,39 @@ const MAX_FIRINGS: usize = 256;
 
 /// A call that is due now.
 #[derive(Debug)]
-pub(super) struct Due {
+pub struct Due<H> {
     /// The first hit it stands for.
-    pub hit: Hit,
+    pub hit: H,
     /// 1 is the first call of the firing.
     pub call: u32,
+    /// Events it stands for.
     pub hits: u64,
     /// Made at the moment of its hit, not at the end of an interval.
     pub at_once: bool,
 }
 
-/// The firings of one alert at one target.
+/// The firings of one alert at one target. `H` is what a call tells of a hit.
 #[derive(Debug)]
-pub(super) struct Firings {
+pub struct Firings<H> {
     interval: Duration,
     /// With the first.
     max_calls: u32,
     quiet: Duration,
-    by_message: HashMap<String, Firing>,
+    by_message: HashMap<String, Firing<H>>,
 }
 
 #[derive(Debug)]
-struct Firing {
+struct Firing<H> {
     calls: u32,
     last_call: Instant,
     last_hit: Instant,
-    /// The first hit since the last call, and how many there were.
-    folded: Option<(Hit, u64)>,
+    /// The first hit since the last call, and how many events there were.
+    folded: Option<(H, u64)>,
 }
 
-impl Firings {
+impl<H> Firings<H> {
+    /// As `spec.alerts[].targets[].repeat` says.
+    #[must_use]
     pub fn new(repeat: Option<Repeat>) -> Self {
         let (interval, times) = repeat.map_or((QUIET_WITHOUT_REPEAT, 0), |r| (r.interval, r.times));
         Self {
@@ -53,13 +56,32 @@ impl Firings {
         }
     }
 
-    /// Takes a hit; `describe` is asked only for one that a call will tell of.
+    /// Without end: a message that keeps coming is told of once an interval.
+    #[must_use]
+    pub fn endless(interval: Duration) -> Self {
+        Self { interval, max_calls: u32::MAX, quiet: interval, by_message: HashMap::new() }
+    }
+
+    /// How many messages are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_message.len()
+    }
+
+    /// Whether nothing is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_message.is_empty()
+    }
+
+    /// Takes a hit that stands for so many events; `describe` is asked only for one that a call will tell of.
     pub fn hit(
         &mut self,
         now: Instant,
         message: &str,
-        describe: impl FnOnce() -> Hit,
-    ) -> Option<Due> {
+        events: u64,
+        describe: impl FnOnce() -> H,
+    ) -> Option<Due<H>> {
         if self.by_message.get(message).is_some_and(|f| f.is_over(now, self.quiet)) {
             self.by_message.remove(message);
         }
@@ -67,7 +89,7 @@ impl Firings {
             self.make_room();
             let firing = Firing { calls: 1, last_call: now, last_hit: now, folded: None };
             self.by_message.insert(message.to_owned(), firing);
-            return Some(Due { hit: describe(), call: 1, hits: 1, at_once: true });
+            return Some(Due { hit: describe(), call: 1, hits: events, at_once: true });
         };
         firing.last_hit = now;
         if firing.calls >= self.max_calls {
@@ -75,12 +97,12 @@ impl Firings {
         }
         let at_once = firing.folded.is_none();
         let (_, hits) = firing.folded.get_or_insert_with(|| (describe(), 0));
-        *hits += 1;
+        *hits += events;
         firing.call_if_due(now, self.interval).map(|due| Due { at_once, ..due })
     }
 
     /// Calls whose interval has passed; ends what has been quiet long enough.
-    pub fn tick(&mut self, now: Instant, mut call: impl FnMut(Due)) {
+    pub fn tick(&mut self, now: Instant, mut call: impl FnMut(Due<H>)) {
         let (interval, quiet) = (self.interval, self.quiet);
         self.by_message.retain(|_, firing| {
             if let Some(due) = firing.call_if_due(now, interval) {
@@ -94,20 +116,22 @@ impl Firings {
         if self.by_message.len() < MAX_FIRINGS {
             return;
         }
-        let idle = self.by_message.iter().min_by_key(|(_, f)| f.last_hit).map(|(m, _)| m.clone());
+        // One with nothing to tell first.
+        let idle = self.by_message.iter().min_by_key(|(_, f)| (f.folded.is_some(), f.last_hit));
+        let idle = idle.map(|(message, _)| message.clone());
         if let Some(message) = idle {
             self.by_message.remove(&message);
         }
     }
 }
 
-impl Firing {
-    fn call_if_due(&mut self, now: Instant, interval: Duration) -> Option<Due> {
+impl<H> Firing<H> {
+    fn call_if_due(&mut self, now: Instant, interval: Duration) -> Option<Due<H>> {
         if now.saturating_duration_since(self.last_call) < interval {
             return None;
         }
         let (hit, hits) = self.folded.take()?;
-        self.calls += 1;
+        self.calls = self.calls.saturating_add(1);
         self.last_call = now;
         Some(Due { hit, call: self.calls, hits, at_once: false })
     }
@@ -122,18 +146,18 @@ impl Firing {
 mod tests {
     use super::*;
 
-    fn repeat(interval: u64, times: u32) -> Firings {
+    fn repeat(interval: u64, times: u32) -> Firings<()> {
         Firings::new(Some(Repeat { interval: Duration::from_secs(interval), times }))
     }
 
     /// (second, call, hits) of every call that `hits` (in seconds) cause, with a tick every second.
-    fn calls(mut firings: Firings, hits: &[u64], until: u64) -> Vec<(u64, u32, u64)> {
+    fn calls(mut firings: Firings<()>, hits: &[u64], until: u64) -> Vec<(u64, u32, u64)> {
         let start = Instant::now();
         let mut calls = Vec::new();
         for second in 0..=until {
             let now = start + Duration::from_secs(second);
             for _ in hits.iter().filter(|h| **h == second) {
-                if let Some(due) = firings.hit(now, "m", Hit::default) {
+                if let Some(due) = firings.hit(now, "m", 1, || ()) {
                     calls.push((second, due.call, due.hits));
                 }
             }
@@ -191,10 +215,35 @@ mod tests {
         let start = Instant::now();
         for n in 0..10_000u64 {
             let now = start + Duration::from_millis(n);
-            assert!(firings.hit(now, &format!("pod {n}"), Hit::default).is_some());
+            assert!(firings.hit(now, &format!("pod {n}"), 1, || ()).is_some());
         }
         assert_eq!(firings.by_message.len(), MAX_FIRINGS);
         let now = start + Duration::from_millis(10_000);
-        assert!(firings.hit(now, "pod 9999", Hit::default).is_none(), "the latest is remembered");
+        assert!(firings.hit(now, "pod 9999", 1, || ()).is_none(), "the latest is remembered");
+    }
+
+    #[test]
+    fn a_hit_may_stand_for_many_events() {
+        let mut firings = repeat(10, 5);
+        let start = Instant::now();
+        let hits = |due: Option<Due<()>>| due.map(|due| (due.call, due.hits));
+        assert_eq!(hits(firings.hit(start, "m", 7, || ())), Some((1, 7)));
+        assert_eq!(hits(firings.hit(start, "m", 5, || ())), None);
+        let later = start + Duration::from_secs(10);
+        assert_eq!(hits(firings.hit(later, "m", 2, || ())), Some((2, 7)));
+    }
+
+    #[test]
+    fn an_endless_firing_is_told_once_an_interval_and_forgotten_when_quiet() {
+        let mut firings = Firings::endless(Duration::from_secs(1));
+        let start = Instant::now();
+        let mut told = Vec::new();
+        for n in 0..=3000u64 {
+            let now = start + Duration::from_millis(n);
+            told.extend(firings.hit(now, "m", 1, || ()).map(|due| due.hits));
+        }
+        assert_eq!((told.len(), told.iter().sum::<u64>()), (4, 3001));
+        firings.tick(start + Duration::from_secs(5), |_| ());
+        assert!(firings.is_empty());
     }
 }

@@ -1,7 +1,8 @@
 //! Bodies of calls; see the module documentation of [`super`] for their fields.
 
-use super::call::Call;
 use serde_json::{Map, Value, json};
+
+use super::call::Call;
 
 /// The fields that are there, in the order given.
 fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
@@ -9,7 +10,9 @@ fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     Value::Object(fields.collect::<Map<_, _>>())
 }
 
-pub(super) fn webhook(call: &Call) -> Value {
+/// Of a webhook.
+#[must_use]
+pub fn webhook(call: &Call) -> Value {
     let (facts, hit) = (&call.facts, &call.hit);
     object([
         ("alert", Some(json!(facts.name))),
@@ -30,7 +33,9 @@ pub(super) fn webhook(call: &Call) -> Value {
     ])
 }
 
-pub(super) fn slack(call: &Call) -> Value {
+/// Of a Slack incoming webhook.
+#[must_use]
+pub fn slack(call: &Call) -> Value {
     let (facts, hit) = (&call.facts, &call.hit);
     let mut text = format!(
         "*{}* ({})\n{}\nnode {}, {}, watch {}",
@@ -59,7 +64,9 @@ fn slack_text(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-pub(super) fn alertmanager(call: &Call) -> Value {
+/// Of an Alertmanager.
+#[must_use]
+pub fn alertmanager(call: &Call) -> Value {
     let (facts, hit) = (&call.facts, &call.hit);
     let labels = object([
         ("alertname", Some(json!(facts.name))),
@@ -82,9 +89,10 @@ pub(super) fn alertmanager(call: &Call) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::alert::call::{AlertFacts, Hit};
     use std::sync::Arc;
+
+    use super::*;
+    use crate::alerting::{AlertFacts, Hit};
 
     fn call() -> Call {
         Call {
@@ -99,7 +107,7 @@ mod tests {
                 message: "wget from <!channel> & web-0".into(),
                 time_text: "2026-11-22T02:35:12.5Z".into(),
                 node: "n1".into(),
-                event_type: "process_exec",
+                event_type: "process_exec".into(),
                 event_id: "r1-7".into(),
                 pod: Some("web-0".into()),
                 ..Hit::default()

@@ -1,0 +1,49 @@
+//! `make e2e-node`: the product as a whole on a real node.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use securitywatch_operator_e2e::Result;
+use securitywatch_operator_e2e::real::place::Place;
+use securitywatch_operator_e2e::real::scenarios;
+use securitywatch_operator_e2e::scenario;
+
+/// Starts a cluster with a real node, installs the chart and runs scenario after scenario.
+///
+/// Needs what `e2e/setup node` makes. Ends with a non-zero exit code when a scenario failed.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Only scenarios whose name contains this
+    #[arg(default_value = "")]
+    filter: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match run(&Arguments::parse()).await {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("e2e-node: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<usize> {
+    let started = Instant::now();
+    let told = |text: &str| {
+        let line = text.lines().next().unwrap_or_default();
+        eprintln!("e2e-node: {line} ({:.0} s)", started.elapsed().as_secs_f64());
+    };
+    let place = Place::start(1, told).await?;
+    let (passed, failed) = scenario::run(&place, scenarios::ALL, &arguments.filter).await;
+    if failed > 0 {
+        place.tell_logs().await;
+    }
+    place.cluster.stop().await?;
+    println!("e2e-node: {passed} passed, {failed} failed");
+    Ok(failed)
+}

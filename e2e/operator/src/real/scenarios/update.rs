@@ -1,0 +1,112 @@
+//! A policy is exchanged while what it watches goes on.
+
+use std::collections::BTreeMap;
+
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use securitywatch_api::v1alpha1::SecurityWatch;
+use serde_json::{Value, json};
+
+use super::walkthroughs::POD;
+use crate::real::place::Place;
+use crate::real::pods;
+use crate::scenario::Scenario;
+use crate::wait::until;
+use crate::{Result, ensure, scenarios};
+
+pub const SCENARIOS: &[Scenario<Place>] = scenarios![
+    "a policy is exchanged under a loop of 1,000 reads a second, and no read is missed" => exchange,
+];
+
+const STREAM: &str = "exchanged";
+const FILE: &str = "/tmp/watched";
+
+fn watch(message: &str) -> Value {
+    json!({
+        "apiVersion": "securitywatch.io/v1alpha1", "kind": "SecurityWatch",
+        "metadata": {"name": "exchange", "namespace": "default"},
+        "spec": {
+            "tracingPolicy": {"spec": {"kprobes": [{
+                "call": "security_file_permission", "syscall": false, "message": message,
+                "args": [{"index": 0, "type": "file"}],
+                "selectors": [{"matchArgs": [{"index": 0, "operator": "Equal", "values": [FILE]}]}]
+            }]}},
+            "target": {"parseable": {
+                "url": "http://parseable.parseable.svc", "stream": STREAM,
+                "credentials": {"secretName": "parseable-env-secret"}
+            }}
+        }
+    })
+}
+
+async fn exchange(place: &Place) -> Result {
+    let kubectl = place.kubectl();
+    pods::create(kubectl, &[watch("old")]).await?;
+    let watches: Api<SecurityWatch> = Api::namespaced(place.client.clone(), "default");
+    place.condition(&watches, "exchange", "Ready", "True").await?;
+    // As many reads as the emulated CPU manages, at most 1,000 a second: bursts of 100.
+    let script = format!(
+        "echo x > {FILE}; i=0; end=$((SECONDS + 25)); \
+         while [ $SECONDS -lt $end ]; do for n in {{1..100}}; do read -r x < {FILE}; i=$((i+1)); done; read -t 0.1 x <> <(:); done; echo $i"
+    );
+    let command = ["/bin/bash", "-c", script.as_str()];
+    let reading = pods::exec(kubectl, "default", POD, &command);
+    let change = async {
+        place
+            .at_least(
+                500,
+                &format!(
+                    "SELECT COUNT(*) AS n FROM {STREAM} WHERE \"process_kprobe_message\" = 'old'"
+                ),
+            )
+            .await?;
+        let patch = Patch::Merge(json!({"spec": watch("new")["spec"]}));
+        watches.patch("exchange", &PatchParams::default(), &patch).await?;
+        place
+            .at_least(
+                500,
+                &format!(
+                    "SELECT COUNT(*) AS n FROM {STREAM} WHERE \"process_kprobe_message\" = 'new'"
+                ),
+            )
+            .await
+    };
+    let (ran, changed) = futures::join!(reading, change);
+    changed?;
+    let reads: u64 = ran?.succeeded()?.trim().parse()?;
+    // One byte buffered at a time: a read of the shell is two or more reads of the file.
+    let rows = until("every read is in the stream", super::super::place::PATIENCE, async || {
+        let rows = place
+            .rows(&format!(
+                "SELECT \"seq\", \"event_time\", \"process_kprobe_message\" AS m FROM {STREAM} \
+                 WHERE \"event_type\" = 'process_kprobe' ORDER BY \"seq\""
+            ))
+            .await?;
+        ensure!(rows.len() as u64 >= reads, "{} rows of {reads} reads", rows.len());
+        Ok(rows)
+    })
+    .await?;
+    let mut seconds: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in &rows {
+        let time = row["event_time"].as_str().unwrap_or_default();
+        *seconds.entry(time.get(..19).unwrap_or(time)).or_default() += 1;
+    }
+    let first_new = rows.iter().position(|row| row["m"] == "new").unwrap_or_default();
+    let last_old = rows.iter().rposition(|row| row["m"] == "old").unwrap_or_default();
+    println!(
+        "        {reads} reads in 25 s, {} rows in {} seconds, at least {} in each; the last old is row {last_old}, the first new row {first_new}",
+        rows.len(),
+        seconds.len(),
+        seconds
+            .values()
+            .skip(1)
+            .take(seconds.len().saturating_sub(2))
+            .min()
+            .copied()
+            .unwrap_or_default()
+    );
+    ensure!(seconds.len() >= 25, "rows in {} seconds of 25: {seconds:?}", seconds.len());
+    ensure!(first_new == last_old + 1, "old and new mix: {last_old}, {first_new}");
+    kubectl.run(&["delete", "securitywatch", "exchange", "--timeout=90s"]).await?;
+    Ok(())
+}
