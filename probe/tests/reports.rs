@@ -9,7 +9,9 @@ use securitywatch_api::rule::{Template, parse};
 use securitywatch_api::v1alpha1::Severity;
 use securitywatch_api::watch::Alert;
 use securitywatch_probe::alert::{NotifySettings, OperatorSettings, Reported};
-use securitywatch_probe::event::{Action, Body, Event, Hook, Kprobe, Pod, Process, WallTime};
+use securitywatch_probe::event::{
+    Action, Association, Body, Event, Hook, Kprobe, Pod, Process, WallTime,
+};
 use securitywatch_probe::metrics::{CauseLabel, Metrics};
 use securitywatch_probe::output::{
     OutputConfig, OutputControl, Outputs, Scope, WatchOutput, origin,
@@ -109,12 +111,14 @@ impl Node {
 
     fn event(&mut self, binary: &str, pod: Option<(&str, &str)>, body: Body) {
         self.seq += 1;
-        let pod = pod.map(|(namespace, name)| {
-            Arc::new(Pod { namespace: namespace.into(), name: name.into(), ..Pod::default() })
+        let association = pod.map(|(namespace, name)| {
+            let pod = Pod { namespace: namespace.into(), name: name.into(), ..Pod::default() };
+            Arc::new(Association::of(pod))
         });
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let time = WallTime(i64::try_from(now.as_nanos()).unwrap());
-        let process = Arc::new(Process { binary: binary.into(), pod, ..Process::default() });
+        let process =
+            Arc::new(Process { binary: binary.into(), association, ..Process::default() });
         self.outputs.event(&Event { seq: self.seq, time, process, parent: None, tid: 7, body });
     }
 

@@ -174,7 +174,10 @@ func (c *cluster) awaitNode(ctx context.Context, n node.Node, process *process) 
 			c.options.Say("%s: %s", n.Name(), line)
 		}
 		told = len(lines)
-		state := c.nodeState(ctx, url)
+		state := "its images are not imported"
+		if slices.Contains(lines, node.ImagesImported) {
+			state = c.nodeState(ctx, url)
+		}
 		if state == "" {
 			return nil
 		}

@@ -41,6 +41,8 @@ type Credentials struct {
 // Server is the API server's URL as a node reaches it.
 func (c Cluster) Server() string { return fmt.Sprintf("https://%s:%d", hostAddress, c.APIServerPort) }
 
+const credentialsFolder = "etc/kubernetes/"
+
 // files of a node by their path in it.
 func files(n Node, c Cluster, credentials Credentials) (map[string][]byte, error) {
 	values := map[string]any{
@@ -80,7 +82,7 @@ func preparation() (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	maps.DeleteFunc(result, func(file string, _ []byte) bool { return strings.HasPrefix(file, "etc/kubernetes/") })
+	maps.DeleteFunc(result, func(file string, _ []byte) bool { return strings.HasPrefix(file, credentialsFolder) })
 	result["etc/node/prepare"] = nil
 	return result, nil
 }
@@ -106,11 +108,15 @@ func routes(own Node, nodes int) string {
 	return lines.String()
 }
 
-// writeArchive writes files as a tar archive that is unpacked in the root folder: owned by root, keys readable by root only.
+// writeArchive writes files as a tar archive that is unpacked in the root folder: owned by root, credentials readable
+// by root only.
 func writeArchive(writer io.Writer, files map[string][]byte) error {
 	archive := tar.NewWriter(writer)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		header := &tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o600, Size: int64(len(files[name]))}
+		header := &tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(files[name]))}
+		if strings.HasPrefix(name, credentialsFolder) {
+			header.Mode = 0o600
+		}
 		if err := archive.WriteHeader(header); err != nil {
 			return err
 		}

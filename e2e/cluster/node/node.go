@@ -17,6 +17,8 @@ const (
 	podPrefix   = "10.244."
 	// KubeletPort is where each kubelet listens, at its node's address.
 	KubeletPort = 10250
+	// ImagesImported is what a node tells when its containers can start.
+	ImagesImported = "the images are imported"
 	// MostNodes is what the addresses above are good for; memory ends earlier.
 	MostNodes = 9
 )

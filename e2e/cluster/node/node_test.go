@@ -188,7 +188,7 @@ func TestTheTunnelLeadsToTheKubelet(t *testing.T) {
 	}
 	defer connection.Close()
 	_ = connection.SetDeadline(time.Now().Add(5 * time.Second))
-	if _, err := io.WriteString(connection, "CONNECT 192.168.76.1:10250 HTTP/1.1\r\nHost: 192.168.76.1:10250\r\n\r\nhello"); err != nil {
+	if _, err := io.WriteString(connection, "CONNECT node-1:10250 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nhello"); err != nil {
 		t.Fatal(err)
 	}
 	want := "HTTP/1.1 200 Connection established\r\n\r\nhello"

@@ -22,7 +22,10 @@ const dialTimeout = 30 * time.Second
 func NewTunnel(nodes []Node) *Tunnel {
 	forwarded := make(map[string]string, len(nodes))
 	for _, n := range nodes {
-		forwarded[net.JoinHostPort(n.Address(), strconv.Itoa(KubeletPort))] = net.JoinHostPort("127.0.0.1", strconv.Itoa(n.KubeletHostPort))
+		// The API server prefers a node's host name, which no name service of the host knows.
+		for _, host := range []string{n.Name(), n.Address()} {
+			forwarded[net.JoinHostPort(host, strconv.Itoa(KubeletPort))] = net.JoinHostPort("127.0.0.1", strconv.Itoa(n.KubeletHostPort))
+		}
 	}
 	return &Tunnel{forwarded: forwarded, dial: net.DialTimeout}
 }

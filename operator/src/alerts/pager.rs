@@ -38,12 +38,16 @@ struct Outcome {
     undelivered: BTreeMap<usize, String>,
 }
 
+/// By alert.
+type Outcomes = BTreeMap<Arc<str>, Outcome>;
+
 /// See the module documentation of [`super`].
 #[derive(Debug)]
 pub struct Pager {
     pub(super) clients: Clients,
     pub(super) state: Mutex<State>,
-    outcomes: Mutex<HashMap<Arc<str>, BTreeMap<Arc<str>, Outcome>>>,
+    /// By watch.
+    outcomes: Mutex<HashMap<Arc<str>, Outcomes>>,
     calls: Mutex<JoinSet<()>>,
 }
 
