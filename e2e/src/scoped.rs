@@ -46,8 +46,7 @@ pub fn run(root: &Path, events: File, preference: Preference) -> Result<(), Fail
     let seeded = cgroups::seed(&layout.root, &maps.cgroups);
     let there = seeded.table.iter().map(|facts| CgroupFacts::clone(facts)).collect();
     let mut places = Places::new(seeded.table, None);
-    let in_pods = &seeded.processes;
-    seed_processes(Path::new("/proc"), &mut cache, in_pods, &mut places, &maps.processes);
+    seed_processes(Path::new("/proc"), &mut cache, &seeded.processes, &mut places, &maps.processes);
     let mut policies = PolicySet::new(maps, Capabilities::detect(), preference);
     let keeper = Arc::new(Keeper::new(ScopeMaps::new(policies.maps())?, there));
     policies.keep_scopes(Arc::<Keeper>::clone(&keeper));

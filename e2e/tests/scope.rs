@@ -99,30 +99,40 @@ struct Mounts {
 }
 
 /// The guest starts with the unified one.
-const MOUNTS: [Mounts; 3] = [
-    Mounts { name: "unified", script: "", pods: "/sys/fs/cgroup" },
-    Mounts {
-        name: "hybrid",
-        script: "
-            umount /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup
-            mkdir /sys/fs/cgroup/unified /sys/fs/cgroup/memory /sys/fs/cgroup/pids
-            mount -t cgroup2 none /sys/fs/cgroup/unified
-            mount -t cgroup -o memory none /sys/fs/cgroup/memory
-            mount -t cgroup -o pids none /sys/fs/cgroup/pids
-            # The other hierarchies number their cgroups alike.
-            for n in 1 2 3 4 5 6 7 8 9; do mkdir /sys/fs/cgroup/unified/$n /sys/fs/cgroup/pids/$n; done
-        ",
-        pods: "/sys/fs/cgroup/memory",
-    },
-    Mounts {
-        name: "version 1",
-        script: "
-            umount /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup
-            mkdir /sys/fs/cgroup/pids; mount -t cgroup -o pids none /sys/fs/cgroup/pids
-        ",
-        pods: "/sys/fs/cgroup/pids",
-    },
-];
+const UNIFIED: Mounts = Mounts { name: "unified", script: "", pods: "/sys/fs/cgroup" };
+const HYBRID: Mounts = Mounts {
+    name: "hybrid",
+    script: "
+        umount /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup
+        mkdir /sys/fs/cgroup/unified /sys/fs/cgroup/memory /sys/fs/cgroup/pids
+        mount -t cgroup2 none /sys/fs/cgroup/unified || exit 4
+        mount -t cgroup -o memory none /sys/fs/cgroup/memory || exit 5
+        mount -t cgroup -o pids none /sys/fs/cgroup/pids || exit 6
+        # The other hierarchies number their cgroups alike.
+        for n in 1 2 3 4 5 6 7 8 9; do mkdir /sys/fs/cgroup/unified/$n /sys/fs/cgroup/pids/$n; done
+    ",
+    pods: "/sys/fs/cgroup/memory",
+};
+/// Debian's newer kernels have no memory controller of its own.
+const HYBRID_PIDS: Mounts = Mounts {
+    name: "hybrid without memory",
+    script: "
+        umount /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup
+        mkdir /sys/fs/cgroup/unified /sys/fs/cgroup/pids
+        mount -t cgroup2 none /sys/fs/cgroup/unified || exit 4
+        mount -t cgroup -o pids none /sys/fs/cgroup/pids || exit 6
+        for n in 1 2 3 4 5 6 7 8 9; do mkdir /sys/fs/cgroup/unified/$n; done
+    ",
+    pods: "/sys/fs/cgroup/pids",
+};
+const VERSION_1: Mounts = Mounts {
+    name: "version 1",
+    script: "
+        umount /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup
+        mkdir /sys/fs/cgroup/pids; mount -t cgroup -o pids none /sys/fs/cgroup/pids || exit 6
+    ",
+    pods: "/sys/fs/cgroup/pids",
+};
 
 #[test]
 #[ignore = "boots guest kernels: make test"]
@@ -180,11 +190,11 @@ fn a_policy_acts_in_its_pods_only_and_from_their_first_process_on() {
         )
     };
     let cases = [
-        (Kernel::V6_1, &MOUNTS[0], "fentry"),
-        (Kernel::V6_1, &MOUNTS[1], "kprobe"),
-        (Kernel::V6_12, &MOUNTS[0], "kprobe"),
-        (Kernel::V6_12, &MOUNTS[1], "fentry"),
-        (Kernel::V6_12, &MOUNTS[2], "fentry"),
+        (Kernel::V6_1, &UNIFIED, "fentry"),
+        (Kernel::V6_1, &HYBRID, "kprobe"),
+        (Kernel::V6_12, &UNIFIED, "kprobe"),
+        (Kernel::V6_12, &HYBRID_PIDS, "fentry"),
+        (Kernel::V6_12, &VERSION_1, "fentry"),
     ];
     for (kernel, mounts, backend) in cases {
         let outcome = run(&guest(kernel, &script(mounts, backend)));
