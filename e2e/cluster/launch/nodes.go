@@ -23,6 +23,10 @@ const (
 	nodeDeadline = 10 * time.Minute
 	// How the guest's own scripts begin what they tell.
 	toldPrefix = "node: "
+	// QEMU 7.2 now and then hangs an emulated machine with two processors at its very start, while the kernel patches
+	// its own code. Nothing was written by then: it is started again.
+	silenceLimit = time.Minute
+	mostResets   = 3
 )
 
 // nodes are the real nodes of a cluster and what they need on the host.
@@ -168,7 +172,14 @@ func (c *cluster) awaitNode(ctx context.Context, n node.Node, process *process) 
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	told := 0
+	silence := silence{since: time.Now()}
 	for {
+		if told == 0 && silence.tooLong(size(process.log), time.Now()) {
+			c.options.Say("%s hangs in its boot: resetting it", n.Name())
+			if err := c.press(n, "reset"); err != nil {
+				return err
+			}
+		}
 		lines := toldLines(process.log)
 		for _, line := range lines[min(told, len(lines)):] {
 			c.options.Say("%s: %s", n.Name(), line)
@@ -250,10 +261,41 @@ func (c *cluster) handleNode(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("there is no real node %q", name), http.StatusNotFound)
 		return
 	}
-	// By a name in the current directory, which serveControl has set.
-	if err := node.Do(c.nodes.list[index].Monitor(), r.FormValue("action")); err != nil {
+	if err := c.press(c.nodes.list[index], r.FormValue("action")); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	}
+}
+
+// press goes by the name of the socket in the current directory, which listenIn has set.
+func (c *cluster) press(n node.Node, action string) error { return node.Do(n.Monitor(), action) }
+
+// silence is how long a machine has printed nothing.
+type silence struct {
+	since  time.Time
+	bytes  int64
+	resets int
+}
+
+// tooLong is true when the machine should be reset, which is not done often.
+func (s *silence) tooLong(bytes int64, now time.Time) bool {
+	if bytes != s.bytes {
+		s.bytes, s.since = bytes, now
+		return false
+	}
+	if s.resets == mostResets || now.Sub(s.since) < silenceLimit {
+		return false
+	}
+	s.resets++
+	s.since = now
+	return true
+}
+
+func size(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 func (n *nodes) close() {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"securitywatch.io/e2e/cluster/node"
@@ -79,5 +80,26 @@ func TestTheAPIServerReachesKubeletsThroughTheTunnelOnlyWithRealNodes(t *testing
 	}
 	if has(apiServerArguments(layout{}, ports{}, false)) || !has(apiServerArguments(layout{}, ports{}, true)) {
 		t.Error("the flag is not where it should be")
+	}
+}
+
+func TestAMachineThatHangsIsResetAFewTimes(t *testing.T) {
+	began := time.Now()
+	after := func(seconds int) time.Time { return began.Add(time.Duration(seconds) * time.Second) }
+	s := silence{since: began}
+	resets := 0
+	for seconds := range 600 {
+		if s.tooLong(0, after(seconds)) {
+			resets++
+		}
+	}
+	if resets != mostResets {
+		t.Errorf("%d resets", resets)
+	}
+	s = silence{since: began}
+	for seconds := range 600 {
+		if s.tooLong(int64(seconds/50), after(seconds)) {
+			t.Errorf("it printed something, and was reset after %d s", seconds)
+		}
 	}
 }

@@ -45,7 +45,7 @@ func machineArguments(p Prepared, rootOptions string, disks []disk) []string {
 		// A serial port costs an emulated CPU an exit for each character.
 		"-chardev", "stdio,id=console,signal=off", "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=console",
 		"-kernel", p.kernel(),
-		"-append", "root=/dev/nvme0n1 rw rootwait console=hvc0 quiet panic=1 net.ifnames=0 systemd.show_status=0 TERM=dumb",
+		"-append", "root=/dev/nvme0n1 rw rootwait console=hvc0 panic=1 net.ifnames=0 systemd.show_status=1 TERM=dumb",
 		// Of all disks this is the one whose driver Debian's kernels have built in.
 		"-drive", "file=" + p.root() + ",if=none,id=root,format=raw," + rootOptions,
 		"-device", "nvme,drive=root,serial=root",
