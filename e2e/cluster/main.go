@@ -1,5 +1,5 @@
 // Command cluster is a Kubernetes control plane for tests: the real components of one Kubernetes release and etcd in
-// one program, and a launcher that runs them as separate processes on loopback.
+// one program, and a launcher that runs them as separate processes on loopback, and real nodes as guests in QEMU.
 //
 // One program, because the components share most of their code: one link instead of seven, one file to cache. Separate
 // processes, because the components keep global state (flags, metrics, feature gates) that two of them in one process

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	prepareTimeout = 5 * time.Minute
+	prepareTimeout = 10 * time.Minute
 	// What node-seal prints when all went well.
 	sealed = "node: sealed"
 )
@@ -46,7 +46,8 @@ func Prepare(ctx context.Context, folder, images string) error {
 	}
 	defer output.Close()
 	p := Prepared(folder)
-	arguments := machineArguments(p, kept, []disk{{"programs", programs}, {"files", archive}, {"images", images}})
+	// One processor, with which the emulator does not hang (see the launcher): nobody watches here.
+	arguments := machineArguments(p, 1, kept, []disk{{"programs", programs}, {"files", archive}, {"images", images}})
 	// Both interfaces that node-setup wants, leading nowhere.
 	for _, name := range []string{"host", "lan"} {
 		arguments = append(arguments, "-netdev", "user,restrict=on,id="+name, "-device", "virtio-net-pci,romfile=,netdev="+name)

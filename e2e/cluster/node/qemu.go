@@ -37,7 +37,7 @@ const (
 )
 
 // machineArguments give a machine its root file system, which is written as rootOptions say, and further disks.
-func machineArguments(p Prepared, rootOptions string, disks []disk) []string {
+func machineArguments(p Prepared, processors int, rootOptions string, disks []disk) []string {
 	arguments := []string{
 		"-M", "q35", "-cpu", processor, "-accel", "tcg,thread=multi",
 		"-smp", fmt.Sprint(processors), "-m", fmt.Sprint(memoryMiB),
@@ -64,7 +64,7 @@ func arguments(p Prepared, n Node, images bool) []string {
 	if images {
 		disks = append(disks, disk{"images", imagesDisk})
 	}
-	return append(machineArguments(p, temporary, disks),
+	return append(machineArguments(p, processors, temporary, disks),
 		"-netdev", fmt.Sprintf("user,id=host,hostfwd=tcp:127.0.0.1:%d-:%d", n.KubeletHostPort, KubeletPort),
 		"-device", "virtio-net-pci,netdev=host,romfile=",
 		"-netdev", fmt.Sprintf("stream,id=lan,server=off,addr.type=unix,addr.path=%s", LANSocket),
