@@ -45,8 +45,15 @@ impl Policy {
     /// Whether a process is killed for some call. The call itself may still complete.
     #[must_use]
     pub fn kills(&self) -> bool {
-        let selectors = self.hooks.iter().flat_map(|hook| &hook.selectors);
-        selectors.into_iter().any(|s| s.action.sigkill || s.return_action.sigkill)
+        self.hooks.iter().any(Hook::kills)
+    }
+}
+
+impl Hook {
+    /// See [`Policy::kills`].
+    #[must_use]
+    pub fn kills(&self) -> bool {
+        self.selectors.iter().any(|s| s.action.sigkill || s.return_action.sigkill)
     }
 }
 

@@ -19,8 +19,9 @@ pub use alert::{
 };
 pub use events::{EventFilter, EventFilters, EventType, Redaction};
 pub use node::{
-    Backend, HookReport, KernelReport, LossReport, NodePolicy, NodePolicyState, SecurityWatchNode,
-    SecurityWatchNodeSpec, SecurityWatchNodeStatus, ShippingReport, ShippingState,
+    Backend, Enforcement, HookReport, KernelReport, LossReport, NodePolicy, NodePolicyState,
+    SecurityWatchNode, SecurityWatchNodeSpec, SecurityWatchNodeStatus, ShippingReport,
+    ShippingState,
 };
 pub use status::{
     AlertCounts, AlertState, AlertStatus, FailingNode, MAX_FAILING_NODES, NodeCounts, WatchStatus,

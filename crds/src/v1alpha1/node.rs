@@ -180,6 +180,16 @@ pub struct HookReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub backend: Option<String>,
+    /// What happens to a process for a matching call, besides that it is reported; absent: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforcement: Option<Enforcement>,
+}
+
+/// What happens to a process for a matching call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Enforcement {
+    /// It gets SIGKILL; the call itself may still complete.
+    Killed,
 }
 
 /// Whether a policy is loaded.

@@ -11,7 +11,23 @@ const INTERVAL: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// The time is over; an error of `look` itself counts as not found yet.
-pub async fn until<T, F>(what: &str, within: Duration, mut look: F) -> Result<T>
+pub async fn until<T, F>(what: &str, within: Duration, look: F) -> Result<T>
+where
+    F: AsyncFnMut() -> Result<T>,
+{
+    until_every(INTERVAL, what, within, look).await
+}
+
+/// The same for a look that costs, such as a program's start.
+///
+/// # Errors
+/// As [`until`].
+pub async fn until_every<T, F>(
+    interval: Duration,
+    what: &str,
+    within: Duration,
+    mut look: F,
+) -> Result<T>
 where
     F: AsyncFnMut() -> Result<T>,
 {
@@ -24,6 +40,6 @@ where
         if started.elapsed() > within {
             return Err(format!("not within {within:?}: {what}; last seen: {last}").into());
         }
-        tokio::time::sleep(INTERVAL).await;
+        tokio::time::sleep(interval).await;
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use securitywatch_api::v1alpha1::conditions::{reasons, types};
 use securitywatch_api::v1alpha1::{
-    Backend, HookReport, KernelReport, LossReport, NodePolicy, NodePolicyState,
+    Backend, Enforcement, HookReport, KernelReport, LossReport, NodePolicy, NodePolicyState,
     SecurityWatchNodeStatus, ShippingReport, ShippingState,
 };
 
@@ -55,6 +55,7 @@ pub fn policy(entry: &Entry, gaps: &Gaps, shipping: Option<ShippingReport>) -> N
     let hook = |hook: &crate::policy::HookReport| HookReport {
         call: cut(&hook.function, 256),
         backend: hook.backend.map(|backend| backend.to_string()),
+        enforcement: hook.kills.then_some(Enforcement::Killed),
     };
     let hooks: Vec<_> = entry.hooks().iter().take(MAX_HOOKS).map(hook).collect();
     NodePolicy {

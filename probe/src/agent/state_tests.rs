@@ -40,7 +40,7 @@ fn loaded() -> State {
     let mut state = State::default();
     state.set(vec![wish("a", 1, run(Some(policy("f")), target("s")))], Instant::now());
     assert_eq!(step(&state), "load a f");
-    state.loaded("a", Ok(vec![HookReport { function: "f".into(), backend: None }]));
+    state.loaded("a", Ok(vec![HookReport { function: "f".into(), backend: None, kills: false }]));
     assert_eq!(step(&state), "");
     state
 }

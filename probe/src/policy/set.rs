@@ -40,6 +40,8 @@ pub struct HookReport {
     pub function: String,
     /// `None`: skipped, as the policy allows.
     pub backend: Option<Backend>,
+    /// A process is killed for some calls.
+    pub kills: bool,
 }
 
 /// Why a policy was not loaded. Others, and an earlier version of the same, are untouched.
@@ -223,7 +225,7 @@ impl PolicySet {
         if let Some(old) = self.loaded.insert(key.to_owned(), Loaded { gate, hooks, bit }) {
             self.retire(old);
         }
-        Ok(plan.iter().map(report).collect())
+        Ok(plan.iter().zip(&policy.hooks).map(|(planned, hook)| report(planned, hook)).collect())
     }
 
     /// Unloads what is under `key`; nothing there is no error.
@@ -334,10 +336,10 @@ impl PolicySet {
     }
 }
 
-fn report(planned: &PlannedHook) -> HookReport {
+fn report(planned: &PlannedHook, hook: &securitywatch_api::policy::Hook) -> HookReport {
     let backend = match planned.outcome {
         Outcome::Attach { backend, .. } => Some(backend),
         _ => None,
     };
-    HookReport { function: planned.function.clone(), backend }
+    HookReport { function: planned.function.clone(), backend, kills: hook.kills() }
 }

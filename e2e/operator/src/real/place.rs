@@ -12,10 +12,10 @@ use super::webhook::Webhook;
 use crate::control_plane::{ControlPlane, HOST, Nodes};
 use crate::install::{NAMESPACE, install};
 use crate::parseable::{PASSWORD, Parseable, USER};
+use crate::real::until;
 use crate::scenario::Ground;
 use crate::scenarios::watches::find;
 use crate::tools::Kubectl;
-use crate::wait::until;
 use crate::{Result, ensure};
 
 /// The chart's own names of its images, so that it is installed as it stands.

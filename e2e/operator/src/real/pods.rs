@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::control_plane::TOOLS_IMAGE;
+use crate::real::until;
 use crate::tools::Kubectl;
-use crate::wait::until;
 use crate::{Result, ensure};
 
 /// A container under emulation takes seconds to start.

@@ -63,10 +63,10 @@ async fn samples(place: &Place) -> Result {
         let text = kubectl.run(&["describe", "securitywatch", name]).await?;
         ensure!(text.contains("the process is killed, its call not prevented"), "{text}");
         let report = serde_json::to_string(&place.report("node-1").await?.status)?;
-        ensure!(report.contains("\"killed\"") && !report.contains("prevented\""), "{report}");
+        ensure!(report.contains(r#""enforcement":"Killed""#), "{report}");
         kubectl.run(&["delete", "-f", &file, "--timeout=90s"]).await?;
         // The object is gone before the hook is: until then a process may still be killed.
-        crate::wait::until("nothing is killed any more", PATIENCE, async || {
+        crate::real::until("nothing is killed any more", PATIENCE, async || {
             let after = pods::exec(kubectl, "default", POD, command).await?;
             ensure!(after.code == 0, "{after:?}");
             Ok(())

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::walkthroughs::POD;
 use crate::real::place::{PATIENCE, Place};
 use crate::real::pods;
+use crate::real::until;
 use crate::scenario::Scenario;
-use crate::wait::until;
 use crate::{Result, ensure, scenarios};
 
 pub const SCENARIOS: &[Scenario<Place>] = scenarios![

@@ -9,8 +9,8 @@ use crate::control_plane::Button;
 use crate::install::NAMESPACE;
 use crate::real::place::{PATIENCE, Place};
 use crate::real::pods;
+use crate::real::until;
 use crate::scenario::Scenario;
-use crate::wait::until;
 use crate::{Result, ensure, scenarios};
 
 pub const SCENARIOS: &[Scenario<Place>] = scenarios![

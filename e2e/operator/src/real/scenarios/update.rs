@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::walkthroughs::POD;
 use crate::real::place::Place;
 use crate::real::pods;
+use crate::real::until;
 use crate::scenario::Scenario;
-use crate::wait::until;
 use crate::{Result, ensure, scenarios};
 
 pub const SCENARIOS: &[Scenario<Place>] = scenarios![
