@@ -11,7 +11,7 @@ mod seed;
 mod table;
 
 pub use layout::{Kind, Layout, LayoutError};
-pub use names::container_id;
+pub use names::{container_id, runtime};
 pub use scan::scan;
 pub use scope::{SCOPE_BITS, ScopeBits, ScopeMaps, ScopeMapsError};
 pub use seed::{Seeded, seed};

@@ -66,6 +66,20 @@ pub fn container_id(name: &str) -> Option<&str> {
     is_container_id(id).then_some(id)
 }
 
+/// The runtime that names a container's cgroup like that, as a container's id begins; empty where the name does not say.
+#[must_use]
+pub fn runtime(name: &str) -> &'static str {
+    if name.starts_with("cri-containerd-") || name.contains(":cri-containerd:") {
+        "containerd"
+    } else if name.starts_with("crio-") {
+        "cri-o"
+    } else if name.starts_with("docker-") {
+        "docker"
+    } else {
+        ""
+    }
+}
+
 fn is_container_id(text: &str) -> bool {
     text.len() == ID_LEN && text.bytes().all(|c| c.is_ascii_hexdigit())
 }

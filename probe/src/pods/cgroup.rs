@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Pods;
-use crate::cgroups::CgroupFacts;
+use crate::cgroups::{self, CgroupFacts};
 use crate::event::Association;
 
 /// Beyond, those that no process has are forgotten.
@@ -68,18 +68,5 @@ impl Associations {
 
 fn association(facts: &CgroupFacts) -> Association {
     let id = facts.container_id.clone().unwrap_or_default();
-    Association::new(facts.pod_uid.clone(), id, runtime(&facts.name))
-}
-
-/// The runtime that names its cgroups like that.
-fn runtime(cgroup: &str) -> &'static str {
-    if cgroup.starts_with("cri-containerd-") || cgroup.contains(":cri-containerd:") {
-        "containerd"
-    } else if cgroup.starts_with("crio-") {
-        "cri-o"
-    } else if cgroup.starts_with("docker-") {
-        "docker"
-    } else {
-        ""
-    }
+    Association::new(facts.pod_uid.clone(), id, cgroups::runtime(&facts.name))
 }

@@ -5,6 +5,7 @@
 //! follows it from the same container goes out with what is known. None is dropped.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::event::{Association, Event};
@@ -26,14 +27,18 @@ pub trait Source {
 #[derive(Debug)]
 pub struct Hold<S> {
     source: S,
-    waiting: VecDeque<(Instant, Event)>,
+    /// In the order in which they came.
+    waiting: VecDeque<Event>,
+    /// What they wait for, each once, and since when: few, so that the events of others need not look at those that
+    /// wait.
+    unknown: Vec<(Instant, Arc<Association>)>,
 }
 
 impl<S: Source> Hold<S> {
     /// Nothing waits yet.
     #[must_use]
     pub const fn new(source: S) -> Self {
-        Self { source, waiting: VecDeque::new() }
+        Self { source, waiting: VecDeque::new(), unknown: Vec::new() }
     }
 
     /// Takes an event; calls `emit` with it if it need not wait.
@@ -42,20 +47,24 @@ impl<S: Source> Hold<S> {
         if let Some(association) = parent {
             self.source.learn(association);
         }
-        let Some(association) = event.process.association.as_deref() else {
+        let Some(association) = &event.process.association else {
             emit(event);
             return;
         };
         self.source.learn(association);
+        let waits = self.unknown.iter().any(|(_, unknown)| Arc::ptr_eq(unknown, association));
         if association.pod().is_some() {
-            if !self.waiting.is_empty() {
+            if waits {
                 // Those before it became known with it.
                 self.release(None, emit);
             }
             emit(event);
             return;
         }
-        self.waiting.push_back((Instant::now(), event));
+        if !waits {
+            self.unknown.push((Instant::now(), Arc::clone(association)));
+        }
+        self.waiting.push_back(event);
         if self.waiting.len() > MAX_HELD {
             self.give_up_oldest(emit);
         }
@@ -88,39 +97,41 @@ impl<S: Source> Hold<S> {
     }
 
     fn give_up_oldest(&mut self, emit: &mut dyn FnMut(Event)) {
-        let oldest =
-            self.waiting.front().and_then(|(_, event)| event.process.association.as_deref());
-        if let Some(association) = oldest {
-            self.source.give_up(association);
+        if let Some((_, oldest)) = self.unknown.first() {
+            self.source.give_up(oldest);
         }
         self.release(None, emit);
     }
 
     /// In the order in which they came.
     fn release(&mut self, now: Option<Instant>, emit: &mut dyn FnMut(Event)) {
-        let mut any = false;
-        for (since, event) in &self.waiting {
-            let Some(association) = event.process.association.as_deref() else { continue };
-            self.source.learn(association);
+        let Self { source, waiting, unknown } = self;
+        let before = unknown.len();
+        unknown.retain(|(since, association)| {
+            source.learn(association);
             let is_late = now.is_some_and(|now| now.saturating_duration_since(*since) >= PATIENCE);
             if association.pod().is_none() && is_late {
-                self.source.give_up(association);
+                source.give_up(association);
             }
-            any |= association.pod().is_some();
-        }
-        if !any {
+            association.pod().is_none()
+        });
+        if unknown.len() == before {
             return;
         }
-        let mut kept = VecDeque::new();
-        for (since, event) in self.waiting.drain(..) {
-            match &event.process.association {
-                Some(association) if association.pod().is_none() => {
-                    kept.push_back((since, event));
-                }
-                _ => emit(event),
+        let is_unknown = |event: &Event| {
+            event
+                .process
+                .association
+                .as_ref()
+                .is_some_and(|association| association.pod().is_none())
+        };
+        for event in std::mem::take(waiting) {
+            if is_unknown(&event) {
+                waiting.push_back(event);
+            } else {
+                emit(event);
             }
         }
-        self.waiting = kept;
     }
 }
 
@@ -128,18 +139,18 @@ impl<S: Source> Hold<S> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::collections::HashSet;
-    use std::sync::Arc;
 
     use super::*;
     use crate::event::{Body, Grade, Process, WallTime};
 
     #[derive(Default)]
-    struct Known(RefCell<HashSet<String>>);
+    struct Known(RefCell<HashSet<String>>, Cell<usize>);
 
     impl Source for &Known {
         fn learn(&self, association: &Association) {
+            self.1.set(self.1.get() + 1);
             if self.0.borrow().contains(&*association.pod_uid) {
                 association.learn(Grade::Named, Arc::default());
             }
@@ -181,6 +192,20 @@ mod tests {
         known.0.borrow_mut().insert("a".into());
         assert_eq!(out(|emit| hold.look(Instant::now(), emit)), [1, 4]);
         assert!(hold.is_empty());
+    }
+
+    #[test]
+    fn events_of_others_do_not_look_at_those_that_wait() {
+        let known = Known::default();
+        known.0.borrow_mut().insert("b".into());
+        let (a, b) = (process("a"), process("b"));
+        let mut hold = Hold::new(&known);
+        for seq in 0..100 {
+            assert!(out(|emit| hold.take(event(seq, &a), emit)).is_empty());
+        }
+        let before = known.1.get();
+        assert_eq!(out(|emit| hold.take(event(100, &b), emit)), [100]);
+        assert_eq!(known.1.get() - before, 1, "its own pod is looked up, and no other");
     }
 
     #[test]
