@@ -10,25 +10,30 @@ pub struct Backoff {
     pub base: Duration,
     /// The last bound.
     pub cap: Duration,
+    /// A server cannot make us wait longer than this by `Retry-After`.
+    pub longest_asked: Duration,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { base: Duration::from_millis(500), cap: Duration::from_secs(30) }
+        Self::new(Duration::from_millis(500), Duration::from_secs(30))
     }
 }
 
-/// A server cannot make us wait longer than this by `Retry-After`.
-const LONGEST_ASKED: Duration = Duration::from_secs(120);
-
 impl Backoff {
+    /// Between these bounds; a server may ask for two minutes.
+    #[must_use]
+    pub const fn new(base: Duration, cap: Duration) -> Self {
+        Self { base, cap, longest_asked: Duration::from_secs(120) }
+    }
+
     /// The wait after `failures` in a row (1 is the first), at least what the server asked for.
     #[must_use]
     pub fn delay(&self, failures: u32, asked: Option<Duration>) -> Duration {
         let jitter = self.bound(failures).mul_f64(fastrand::f64());
         match asked {
             // All who were told the same time must not come back at that moment.
-            Some(asked) => asked.min(LONGEST_ASKED) + jitter.min(self.base),
+            Some(asked) => asked.min(self.longest_asked) + jitter.min(self.base),
             None => jitter,
         }
     }
@@ -66,6 +71,9 @@ mod tests {
         let asked = Duration::from_secs(7);
         let wait = backoff.delay(1, Some(asked));
         assert!(wait >= asked && wait <= asked + backoff.base);
-        assert!(backoff.delay(1, Some(Duration::from_secs(9999))) <= LONGEST_ASKED + backoff.base);
+        assert!(
+            backoff.delay(1, Some(Duration::from_secs(9999)))
+                <= backoff.longest_asked + backoff.base
+        );
     }
 }

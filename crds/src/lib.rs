@@ -3,6 +3,7 @@
 //! This crate knows no IO: operator and probe share it and judge a document the same way.
 
 pub mod alerting;
+pub mod backoff;
 pub mod cluster;
 pub mod columns;
 pub mod compile;

@@ -37,7 +37,7 @@ impl Sensor {
             watches: Vec::new(),
             ship: ShipSettings {
                 limits: BatchLimits { age: Duration::from_millis(10), ..BatchLimits::default() },
-                backoff: Backoff { base: Duration::from_millis(5), cap: Duration::from_millis(20) },
+                backoff: Backoff::new(Duration::from_millis(5), Duration::from_millis(20)),
                 ..ShipSettings::default()
             },
             notify: NotifySettings::default(),

@@ -59,11 +59,11 @@ fn config(documents: &[(&str, &str)], secrets: &Secrets) -> OutputConfig {
             .collect(),
         ship: ShipSettings {
             limits: BatchLimits { age: Duration::from_millis(20), ..BatchLimits::default() },
-            backoff: Backoff { base: Duration::from_millis(5), cap: Duration::from_millis(40) },
+            backoff: Backoff::new(Duration::from_millis(5), Duration::from_millis(40)),
             ..ShipSettings::default()
         },
         notify: NotifySettings {
-            backoff: Backoff { base: Duration::from_millis(5), cap: Duration::from_millis(20) },
+            backoff: Backoff::new(Duration::from_millis(5), Duration::from_millis(20)),
             timeout: Duration::from_millis(500),
             ..NotifySettings::default()
         },

@@ -85,7 +85,7 @@ impl Node {
                 certificate: None,
                 node: "n1".into(),
                 folder: folder.map(Path::to_owned),
-                backoff: Backoff { base: Duration::from_millis(5), cap: Duration::from_millis(50) },
+                backoff: Backoff::new(Duration::from_millis(5), Duration::from_millis(50)),
             }),
         };
         let metrics = Arc::new(Metrics::new());

@@ -76,7 +76,7 @@ async fn failures_are_told_without_secrets() {
     let secrets = Secrets::new(Some(dir.path().to_owned()));
     let text = DOCUMENT.replace("URL", &server.url());
     let documents = load_all([("w.yaml", text.as_str())]).unwrap();
-    let backoff = Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(5) };
+    let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(5));
     let config = OutputConfig {
         origin: origin("n1".into(), None),
         watches: vec![WatchOutput::from_document(&documents[0], &secrets).unwrap()],

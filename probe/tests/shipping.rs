@@ -28,7 +28,7 @@ fn install_tls() {
 fn settings() -> ShipSettings {
     ShipSettings {
         limits: BatchLimits { bytes: 64 << 10, rows: 50, age: Duration::from_millis(20) },
-        backoff: Backoff { base: Duration::from_millis(5), cap: Duration::from_millis(40) },
+        backoff: Backoff::new(Duration::from_millis(5), Duration::from_millis(40)),
         timeouts: Timeouts { connect: Duration::from_secs(2), request: Duration::from_millis(400) },
         ..ShipSettings::default()
     }
@@ -182,7 +182,7 @@ async fn a_reset_is_tried_again_at_once() {
     let stream = shared();
     let server = Server::start(parseable(&stream)).await;
     stream.lock().unwrap().faults = [Reply::Reset].into();
-    let slow = Backoff { base: Duration::from_secs(60), cap: Duration::from_secs(60) };
+    let slow = Backoff::new(Duration::from_secs(60), Duration::from_secs(60));
     let mut shipper = start(&target(&server.url()), ShipSettings { backoff: slow, ..settings() });
     append(&mut shipper, 0..10, Class::Telemetry);
     server.wait_for(|r| r.iter().filter(|r| r.is_events()).count() == 2).await;

@@ -7,13 +7,14 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use k8s_openapi::jiff::Timestamp;
 use reqwest::{Client, RequestBuilder};
 use securitywatch_api::alerting::{Call, ReceiverKind, Verdict};
+use securitywatch_api::backoff::Backoff;
 use securitywatch_api::watch::{Receiver, UrlSource};
 use securitywatch_parseable::{Destination, TargetGuard, denial, guarded_client, root_cause};
 use tokio::time::sleep;
 use tracing::warn;
 
 use super::lines::LineKey;
-use super::take::receiver;
+use super::take::{known, target};
 use crate::context::Context;
 use crate::lock::lock;
 use crate::sync::destination;
@@ -24,10 +25,11 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Receivers close idle connections; one that they close while we write looks like a failure.
 const POOL_IDLE: Duration = Duration::from_secs(3);
 const ATTEMPTS: u32 = 5;
-/// The bound of the first wait, which doubles, and of the last.
-const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// A receiver cannot make us wait longer by `Retry-After`.
-const LONGEST_ASKED: Duration = Duration::from_secs(30);
+const BACKOFF: Backoff = Backoff {
+    base: Duration::from_millis(500),
+    cap: Duration::from_secs(10),
+    longest_asked: Duration::from_secs(30),
+};
 
 /// The two ways to look at certificates.
 #[derive(Debug)]
@@ -87,7 +89,7 @@ pub(super) async fn deliver(
         if attempts >= ATTEMPTS {
             break reason;
         }
-        sleep(wait(attempts, asked)).await;
+        sleep(BACKOFF.delay(attempts, asked)).await;
     };
     context.metrics.alert_called(kind.as_str(), "failed");
     let who = who(context, line, kind);
@@ -132,7 +134,8 @@ fn where_to(context: &Context, line: &LineKey) -> Option<Destination> {
         let (_, checked, _) = memory.checked.as_ref()?;
         (Arc::clone(checked), memory.reading.clone()?)
     };
-    destination(receiver(checked.as_ref().as_ref().ok()?, line)?, &reading.resolved.book)
+    let (_, receiver) = target(checked.as_ref().as_ref().ok()?, line)?;
+    destination(receiver, &reading.resolved.book)
 }
 
 fn request(
@@ -179,10 +182,9 @@ fn broken(error: &reqwest::Error) -> Failed {
 /// The kind and the place of the URL, never the URL.
 fn who(context: &Context, line: &LineKey, kind: ReceiverKind) -> String {
     let named = || {
-        let memory = context.memories.get(&line.watch)?;
-        let memory = lock(&memory);
-        let (_, checked, _) = memory.checked.as_ref()?;
-        let source = match receiver(checked.as_ref().as_ref().ok()?, line)? {
+        let watch = known(context, &line.watch)?;
+        let (_, receiver) = target(watch.checked.as_ref().as_ref().ok()?, line)?;
+        let source = match receiver {
             Receiver::Webhook { url, .. }
             | Receiver::Slack { url }
             | Receiver::Alertmanager { url, .. } => url,
@@ -198,13 +200,6 @@ fn who(context: &Context, line: &LineKey, kind: ReceiverKind) -> String {
     }
 }
 
-/// Anywhere up to a bound that doubles, at least what the receiver asked for.
-fn wait(attempts: u32, asked: Option<Duration>) -> Duration {
-    let bound = WAITS.0.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(WAITS.1);
-    let jitter = bound.mul_f64(fastrand::f64());
-    asked.map_or(jitter, |asked| asked.min(LONGEST_ASKED) + jitter.min(WAITS.0))
-}
-
 fn since(time_ns: i64) -> Duration {
     let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
     Duration::from_nanos(u64::try_from(now.saturating_sub(time_ns)).unwrap_or(0))
@@ -217,11 +212,12 @@ mod tests {
     #[test]
     fn waits_grow_and_are_bounded() {
         for attempts in 1..40 {
-            assert!(wait(attempts, None) <= WAITS.1);
+            assert!(BACKOFF.delay(attempts, None) <= BACKOFF.cap);
         }
-        assert!(wait(1, None) <= WAITS.0);
-        let asked = wait(1, Some(Duration::from_secs(7)));
+        assert!(BACKOFF.delay(1, None) <= BACKOFF.base);
+        let asked = BACKOFF.delay(1, Some(Duration::from_secs(7)));
         assert!(asked >= Duration::from_secs(7) && asked <= Duration::from_millis(7500));
-        assert!(wait(1, Some(Duration::from_secs(9999))) <= LONGEST_ASKED + WAITS.0);
+        let longest = BACKOFF.delay(1, Some(Duration::from_secs(9999)));
+        assert!(longest <= BACKOFF.longest_asked + BACKOFF.base);
     }
 }

@@ -57,15 +57,15 @@ pub(super) async fn take(context: &Arc<Context>, node: &str, hits: Vec<ReportedH
 }
 
 /// A watch as far as its alerts go.
-struct Known {
+pub(super) struct Known {
     key: WatchKey,
     generation: i64,
-    checked: Arc<crate::observe::Checked>,
+    pub(super) checked: Arc<crate::observe::Checked>,
     /// Whether its Secrets were read.
     is_resolved: bool,
 }
 
-fn known(context: &Context, watch: &str) -> Option<Known> {
+pub(super) fn known(context: &Context, watch: &str) -> Option<Known> {
     let memory = context.memories.get(watch)?;
     let memory = lock(&memory);
     let (generation, checked, _) = memory.checked.as_ref()?;
@@ -174,18 +174,17 @@ pub(super) struct LineFacts {
 pub(super) fn facts(context: &Context, line: &LineKey) -> Option<LineFacts> {
     let watch = known(context, &line.watch)?;
     let checked = watch.checked.as_ref().as_ref().ok()?;
-    let (alert, kind) = target(checked, line)?;
+    let (alert, receiver) = target(checked, line)?;
     let stream = checked.parseable.as_ref().map(|target| target.stream.clone());
-    Some(LineFacts { alert: AlertFacts::new(watch.key.to_string(), stream, alert), kind })
+    let facts = AlertFacts::new(watch.key.to_string(), stream, alert);
+    Some(LineFacts { alert: facts, kind: receiver.kind() })
 }
 
-fn target<'a>(checked: &'a CheckedWatch, line: &LineKey) -> Option<(&'a Alert, ReceiverKind)> {
+/// The alert and the receiver of a line, as the spec has them now.
+pub(super) fn target<'a>(
+    checked: &'a CheckedWatch,
+    line: &LineKey,
+) -> Option<(&'a Alert, &'a Receiver)> {
     let alert = checked.alerts.iter().find(|alert| alert.name == *line.alert)?;
-    Some((alert, alert.targets.get(line.target)?.receiver.kind()))
-}
-
-/// The receiver of a line, as the spec has it now.
-pub(super) fn receiver<'a>(checked: &'a CheckedWatch, line: &LineKey) -> Option<&'a Receiver> {
-    let alert = checked.alerts.iter().find(|alert| alert.name == *line.alert)?;
-    Some(&alert.targets.get(line.target)?.receiver)
+    Some((alert, &alert.targets.get(line.target)?.receiver))
 }

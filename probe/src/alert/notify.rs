@@ -31,7 +31,7 @@ impl Default for NotifySettings {
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
             attempts: 5,
-            backoff: Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(10) },
+            backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(10)),
         }
     }
 }

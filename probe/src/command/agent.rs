@@ -41,8 +41,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Policies that failed are tried again this often.
 const RETRY: Duration = Duration::from_secs(300);
 /// Several replicas stand behind the operator's Service, and those that wait for their turn refuse at once.
-const REPORT_BACKOFF: Backoff =
-    Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
+const REPORT_BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 /// How long a stop waits for the last report.
 const LAST_REPORT: Duration = Duration::from_secs(5);
 /// A connection to the API server that is silent for longer is taken for dead: its watches say something each minute.

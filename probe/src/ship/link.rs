@@ -1,6 +1,6 @@
 //! Delivery of one batch: until the server has it, or it is known that the server never takes it.
 
-use super::backoff::Backoff;
+use super::Backoff;
 use super::batch::{Batch, Packer};
 use super::client::{Answer, Client, Encoding, Keeper};
 use super::stats::Stats;

@@ -22,7 +22,6 @@
 //!
 //! Held means kept, said once at error level, and tried again.
 
-mod backoff;
 mod batch;
 mod client;
 mod credentials;
@@ -36,7 +35,6 @@ use crate::encode::flatten::{Origin, close};
 use crate::event::WallTime;
 use crate::metrics::Metrics;
 use crate::spool::{Class, Spool};
-pub use backoff::Backoff;
 pub use batch::{Batch, BatchLimits};
 use batch::{BatchBuilder, Packer, RawBatch};
 use client::Client;
@@ -44,6 +42,7 @@ pub(crate) use client::root_cause;
 pub use client::{HttpClient, Keeper, Target, TargetError, Timeouts};
 pub use credentials::{Account, Credentials};
 use link::{EncodingChoice, Link};
+pub use securitywatch_api::backoff::Backoff;
 pub use stats::{Obstacle, ShipState, ShipSummary, Standing};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
