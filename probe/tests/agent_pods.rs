@@ -79,14 +79,11 @@ fn pod(uid: &str, namespace: &str, started: bool) -> Value {
 }
 
 async fn start(cluster: Cluster) -> (Server, Shared, Pods) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let cluster = Arc::new(Mutex::new(cluster));
     let held = cluster.clone();
     let server =
         Server::start(move |request: &Request| answer(&mut held.lock().unwrap(), request)).await;
-    let mut config = kube::Config::new(server.url().parse().unwrap());
-    config.default_retry = false;
-    let client = kube::Client::try_from(config).unwrap();
+    let client = server.kubernetes();
     let pods = Pods::default();
     tokio::spawn(follow(client, "worker-1".into(), pods.clone()));
     (server, cluster, pods)

@@ -85,14 +85,11 @@ struct Fixture {
 }
 
 async fn start(cluster: Cluster) -> Fixture {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let cluster = Arc::new(Mutex::new(cluster));
     let held = cluster.clone();
     let server =
         Server::start(move |request: &Request| answer(&mut held.lock().unwrap(), request)).await;
-    let mut config = kube::Config::new(server.url().parse().unwrap());
-    config.default_retry = false;
-    let client = kube::Client::try_from(config).unwrap();
+    let client = server.kubernetes();
     let (wanted, receiver) = watch::channel(Wanted::default());
     let writer = Writer::new(&client, "worker-1".into());
     let writing = tokio::spawn(writer.run(receiver, Duration::ZERO));

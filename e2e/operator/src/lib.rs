@@ -24,6 +24,22 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 /// See [`Error`].
 pub type Result<T = ()> = std::result::Result<T, Error>;
 
+/// A program's `main`: its exit code is bad when `run` counts failures, and an error is said in the program's name.
+pub async fn main_of(
+    name: &str,
+    run: impl Future<Output = Result<usize>>,
+) -> std::process::ExitCode {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match run.await {
+        Ok(0) => std::process::ExitCode::SUCCESS,
+        Ok(_) => std::process::ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
 /// Fails the scenario with a sentence unless the condition holds.
 #[macro_export]
 macro_rules! ensure {

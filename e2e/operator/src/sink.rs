@@ -1,7 +1,7 @@
 //! A receiver of alerts on loopback.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::State;
@@ -11,6 +11,14 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::Result;
+
+/// One call.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// By this machine's clock.
+    pub at: SystemTime,
+    pub body: Value,
+}
 
 /// A webhook that keeps what it gets.
 #[derive(Debug)]
@@ -22,7 +30,7 @@ pub struct Sink {
 
 #[derive(Debug, Default)]
 struct Got {
-    bodies: Mutex<Vec<Value>>,
+    calls: Mutex<Vec<Received>>,
     answer: Mutex<(u16, Duration)>,
 }
 
@@ -55,10 +63,16 @@ impl Sink {
         *lock(&self.got.answer) = (status, wait);
     }
 
+    /// What came and when, in order.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Received> {
+        lock(&self.got.calls).clone()
+    }
+
     /// What came, in order.
     #[must_use]
     pub fn bodies(&self) -> Vec<Value> {
-        lock(&self.got.bodies).clone()
+        self.calls().into_iter().map(|call| call.body).collect()
     }
 
     /// The messages that came, in order.
@@ -71,7 +85,8 @@ impl Sink {
 
 async fn take(State(got): State<Arc<Got>>, body: String) -> StatusCode {
     let (status, wait) = *lock(&got.answer);
-    lock(&got.bodies).push(serde_json::from_str(&body).unwrap_or(Value::Null));
+    let body = serde_json::from_str(&body).unwrap_or(Value::Null);
+    lock(&got.calls).push(Received { at: SystemTime::now(), body });
     tokio::time::sleep(wait).await;
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

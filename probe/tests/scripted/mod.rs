@@ -121,6 +121,14 @@ impl Server {
         format!("http://{}", self.addr)
     }
 
+    /// A client of the API server that this is.
+    pub fn kubernetes(&self) -> kube::Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut config = kube::Config::new(self.url().parse().unwrap());
+        config.default_retry = false;
+        kube::Client::try_from(config).unwrap()
+    }
+
     /// Closes every connection whose request gets no answer.
     pub fn hang_up(&self) {
         self.state.hung_up.notify_waiters();

@@ -2,16 +2,9 @@
 
 use std::process::ExitCode;
 
-use securitywatch_operator_e2e::bench;
+use securitywatch_operator_e2e::{bench, main_of};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    match bench::run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench-operator: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    main_of("bench-operator", async { bench::run().await.map(|()| 0) }).await
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use securitywatch_operator_e2e::scenario::{self, Context};
-use securitywatch_operator_e2e::{Result, scenarios};
+use securitywatch_operator_e2e::{Result, main_of, scenarios};
 
 /// Starts a control plane, installs the chart, runs the operator and then scenario after scenario.
 ///
@@ -18,15 +18,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    match run(&Arguments::parse()).await {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("e2e: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    main_of("e2e", run(&Arguments::parse())).await
 }
 
 async fn run(arguments: &Arguments) -> Result<usize> {

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use securitywatch_operator_e2e::Result;
 use securitywatch_operator_e2e::real::place::Place;
 use securitywatch_operator_e2e::real::scenarios;
 use securitywatch_operator_e2e::scenario;
+use securitywatch_operator_e2e::{Result, main_of};
 
 /// Starts a cluster with a real node, installs the chart and runs scenario after scenario.
 ///
@@ -25,15 +25,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    match run(&Arguments::parse()).await {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("e2e-node: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    main_of("e2e-node", run(&Arguments::parse())).await
 }
 
 async fn run(arguments: &Arguments) -> Result<usize> {

@@ -256,7 +256,7 @@ impl Place {
         let script = format!(
             "for i in 1 2 3 4 5; do exec 3<>/dev/tcp/{HOST}/{}; \
              printf 'GET /clock/%s HTTP/1.0\\r\\n\\r\\n' \"${{EPOCHREALTIME/,/.}}\" >&3; read -r line <&3; exec 3<&-; done",
-            self.webhook.port()
+            self.webhook.page_port()
         );
         pods::exec(self.kubectl(), namespace, pod, &["/bin/bash", "-c", &script])
             .await?

@@ -1,86 +1,75 @@
-//! A receiver of alerts on this machine's loopback, which nodes reach at [`super::HOST`].
+//! What pods and the operator of a real node call on this machine: a receiver of alerts, and a page to fetch.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::routing::get;
 use serde_json::Value;
 
 use crate::control_plane::HOST;
+use crate::sink::{Received, Sink};
 use crate::wait::until;
 use crate::{Result, ensure};
 
-/// One call.
-#[derive(Debug, Clone)]
-pub struct Received {
-    /// By this machine's clock.
-    pub at: SystemTime,
-    pub body: Value,
-}
+/// What clocks of nodes were ahead of this machine's when they asked, in seconds.
+type Clocks = Arc<Mutex<Vec<f64>>>;
 
-#[derive(Debug, Default)]
-struct Log {
-    calls: Mutex<Vec<Received>>,
-    /// What clocks of nodes were ahead of this machine's when they asked, in seconds.
-    clocks: Mutex<Vec<f64>>,
-}
-
-/// A running receiver.
+/// A running receiver, as nodes reach it at [`HOST`].
 #[derive(Debug)]
 pub struct Webhook {
-    port: u16,
-    log: Arc<Log>,
+    sink: Sink,
+    page_port: u16,
+    clocks: Clocks,
 }
 
 impl Webhook {
-    /// Starts it on a free port.
+    /// Starts it on free ports.
     ///
     /// # Errors
     /// No port.
     pub async fn start() -> Result<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let port = listener.local_addr()?.port();
-        let log = Arc::new(Log::default());
+        let page_port = listener.local_addr()?.port();
+        let clocks = Clocks::default();
         let routes = Router::new()
-            .route("/oncall", post(take))
-            .route("/clock/{seconds}", get(clock))
             .route("/", get(|| async { "hello\n" }))
-            .with_state(Arc::clone(&log));
+            .route("/clock/{seconds}", get(clock))
+            .with_state(Arc::clone(&clocks));
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        Ok(Self { port, log })
+        Ok(Self { sink: Sink::start().await?, page_port, clocks })
     }
 
     /// The webhook's URL, as nodes reach it.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{HOST}:{}/oncall", self.port)
+        self.sink.url.replace("127.0.0.1", HOST)
     }
 
     /// A page to fetch from a pod.
     #[must_use]
     pub fn page(&self) -> String {
-        format!("http://{HOST}:{}/", self.port)
+        format!("http://{HOST}:{}/", self.page_port)
     }
 
+    /// Where that page is.
     #[must_use]
-    pub const fn port(&self) -> u16 {
-        self.port
+    pub const fn page_port(&self) -> u16 {
+        self.page_port
     }
 
     /// The calls so far.
     #[must_use]
     pub fn calls(&self) -> Vec<Received> {
-        self.log.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.sink.calls()
     }
 
     /// How much the clock of a node that asked for `/clock/SECONDS` is ahead.
     #[must_use]
     pub fn clock_offset(&self) -> Option<f64> {
-        let clocks = self.log.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
         // The request takes time, which makes the node's clock look late: the least late is the truest.
         clocks.iter().copied().reduce(f64::max)
     }
@@ -109,15 +98,8 @@ impl Webhook {
     }
 }
 
-async fn take(State(log): State<Arc<Log>>, body: Bytes) -> StatusCode {
-    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let call = Received { at: SystemTime::now(), body };
-    log.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
-    StatusCode::OK
-}
-
-async fn clock(State(log): State<Arc<Log>>, Path(seconds): Path<f64>) -> StatusCode {
+async fn clock(State(clocks): State<Clocks>, Path(seconds): Path<f64>) -> StatusCode {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    log.clocks.lock().unwrap_or_else(PoisonError::into_inner).push(seconds - now);
+    clocks.lock().unwrap_or_else(PoisonError::into_inner).push(seconds - now);
     StatusCode::NO_CONTENT
 }

@@ -55,6 +55,18 @@ async fn told(place: &Place) -> Result<(String, Value)> {
     Ok((ready.message, serde_json::to_value(status.lost)?))
 }
 
+/// Waits until the report says how the probe before this one ended, and shows what was missed. Returns the losses.
+async fn missed(place: &Place, how: &str) -> Result<Value> {
+    let (message, lost) = until("the report says what was missed", PATIENCE, async || {
+        let (message, lost) = told(place).await?;
+        ensure!(message.contains(how), "{message}; lost {lost}");
+        Ok((message, lost))
+    })
+    .await?;
+    println!("        {message}; lost: {lost}");
+    Ok(lost)
+}
+
 async fn probe_killed(place: &Place) -> Result {
     let kubectl = place.kubectl().clone();
     let before = restarts(place).await?;
@@ -76,13 +88,7 @@ async fn probe_killed(place: &Place) -> Result {
     })
     .await?;
     place.parseable.call(reqwest::Method::DELETE, "/standin/faults", None).await?;
-    let (message, lost) = until("the report says what was missed", PATIENCE, async || {
-        let (message, lost) = told(place).await?;
-        ensure!(message.contains("killed"), "{message}; lost {lost}");
-        Ok((message, lost))
-    })
-    .await?;
-    println!("        {message}; lost: {lost}");
+    let lost = missed(place, "killed").await?;
     ensure!(lost.to_string().contains("probe_ended"), "no loss is counted: {lost}");
     load.await??;
     let watches: Api<SecurityWatch> = Api::namespaced(place.client.clone(), "default");
@@ -136,13 +142,7 @@ async fn operator_moves(place: &Place) -> Result {
 async fn node_reset(place: &Place) -> Result {
     place.cluster.press(NODE, Button::Reset).await?;
     place.probes_are_gone_and_back(1).await?;
-    let (message, lost) = until("the report says what was missed", PATIENCE, async || {
-        let (message, lost) = told(place).await?;
-        ensure!(message.contains("restarted"), "{message}; lost {lost}");
-        Ok((message, lost))
-    })
-    .await?;
-    println!("        {message}; lost: {lost}");
+    missed(place, "restarted").await?;
     let watches: Api<SecurityWatch> = Api::namespaced(place.client.clone(), "default");
     place.condition(&watches, "egress", "Ready", "True").await?;
     let watches: Api<ClusterSecurityWatch> = Api::all(place.client.clone());

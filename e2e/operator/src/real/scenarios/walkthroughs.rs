@@ -8,8 +8,8 @@ use securitywatch_api::v1alpha1::{ClusterSecurityWatch, SecurityWatch};
 
 use crate::real::place::{PATIENCE, Place};
 use crate::real::pods;
-use crate::real::webhook::Received;
 use crate::scenario::Scenario;
+use crate::sink::Received;
 use crate::{Result, ensure, scenarios};
 
 pub const SCENARIOS: &[Scenario<Place>] = scenarios![
