@@ -187,6 +187,7 @@ impl AlertEngine {
             let (calls, from_engine) = mpsc::channel(QUEUE);
             let notifier = Notifier {
                 receiver: Mutex::new(target.receiver),
+                secrets: AtomicU64::new(0),
                 http: http.clone(),
                 settings,
                 metrics: metrics.clone(),

@@ -10,6 +10,7 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{RequestBuilder, StatusCode};
 use securitywatch_api::alerting::{Call, Verdict};
 use securitywatch_api::secret::SecretUrl;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Semaphore, mpsc};
@@ -71,6 +72,8 @@ const IN_FLIGHT: usize = 4;
 /// One target's end of the wire.
 pub(super) struct Notifier {
     pub receiver: Mutex<Receiver>,
+    /// Counts changes of the receiver's secrets.
+    pub secrets: AtomicU64,
     pub http: HttpClients,
     pub settings: NotifySettings,
     pub metrics: Arc<Metrics>,
@@ -111,6 +114,7 @@ impl Notifier {
         let mut attempts = 0;
         let outcome = loop {
             attempts += 1;
+            let secrets = self.secrets.load(Relaxed);
             let (reason, after) = match self.attempt(call).await {
                 Attempt::Done(status) => {
                     break Outcome::Sent {
@@ -118,7 +122,7 @@ impl Notifier {
                         latency: since(call.hit.time_ns),
                     };
                 }
-                Attempt::Hopeless(reason) if attempts > 1 || !self.refresh() => {
+                Attempt::Hopeless(reason) if attempts > 1 || !self.are_others_than(secrets) => {
                     break Outcome::Failed { reason, attempts };
                 }
                 Attempt::Hopeless(_) => continue,
@@ -180,10 +184,18 @@ impl Notifier {
         Ok(request.header(CONTENT_TYPE, "application/json").body(body))
     }
 
-    /// Reads the secrets again; `true` when one is another now.
-    fn refresh(&self) -> bool {
+    /// Reads the secrets again.
+    fn refresh(&self) {
         let mut receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
-        receiver.refresh()
+        if receiver.refresh() {
+            self.secrets.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Whether the secrets are others than those of this number; another call may have read them.
+    fn are_others_than(&self, secrets: u64) -> bool {
+        self.refresh();
+        self.secrets.load(Relaxed) != secrets
     }
 
     fn tell(&self, call: &Call, outcome: Outcome) {
