@@ -2,6 +2,8 @@
 # What must be installed on this machine. Read by e2e/setup.
 
 readonly RUST_MINIMUM=1.95
+# Older ones let a guest's CPU run code that another CPU has just exchanged: kernels that turn trace points on and off die of it.
+readonly QEMU_MINIMUM=8.1
 
 # Lines "what is missing<TAB>Debian package" for the given group.
 missing() {
@@ -17,7 +19,7 @@ missing() {
     printf 'libelf headers\tlibelf-dev\nzlib headers\tzlib1g-dev\n'
   fi
   [ "$1" != build ] || return 0
-  need qemu-system-x86_64 qemu-system-x86
+  usable_qemu || printf 'QEMU %s or newer\tqemu-system-x86\n' "$QEMU_MINIMUM"
   need debootstrap debootstrap
   need cpio cpio
   need tar tar
@@ -32,6 +34,26 @@ missing() {
   [ "$1" = node ] || return 0
   need mke2fs e2fsprogs
   need strip binutils
+}
+
+at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n1)" = "$1" ]; } # <minimum> <version>
+
+usable_qemu() {
+  have qemu-system-x86_64 &&
+    at_least "$QEMU_MINIMUM" "$(qemu-system-x86_64 --version | sed -nE 's/^QEMU emulator version ([0-9.]+).*/\1/p')"
+}
+
+# Debian bookworm's own is too old; its backports have one.
+install_newer_qemu() {
+  usable_qemu && return 0
+  [ "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")" = "$SUITE" ] ||
+    die "QEMU $QEMU_MINIMUM or newer is needed, and this distribution's is older: install one by hand"
+  mkdir -p "$CACHE"
+  open_archive "$(debian_mirror)"
+  say "QEMU from $SUITE-backports"
+  root_apt_get() { as_root apt-get "$@"; }
+  archive_apt root_apt_get -o Dir::State::status=/var/lib/dpkg/status -o Dir::State::extended_states=/var/lib/apt/extended_states \
+    install -y --no-install-recommends --target-release "$SUITE-backports" qemu-system-x86 >&2
 }
 
 # The probe's build script looks for the same names.
@@ -85,6 +107,7 @@ install_packages() {
   packages=$(missing "$1" | cut -f2 | sort -u | tr '\n' ' ')
   # shellcheck disable=SC2086  # a list of words
   as_root apt-get install -q -y --no-install-recommends $packages >&2
+  [ "$1" = build ] || install_newer_qemu
   lacking=$(missing "$1")
   [ -z "$lacking" ] || die "still missing after the installation: $(printf '%s\n' "$lacking" | cut -f1 | tr '\n' ',')"
 }
@@ -94,7 +117,7 @@ check_cargo() {
   have cargo || PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
   if have cargo; then
     version=$(cargo --version | cut -d' ' -f2)
-    [ "$(printf '%s\n' "$RUST_MINIMUM" "$version" | sort -V | head -n1)" = "$RUST_MINIMUM" ] && return 0
+    at_least "$RUST_MINIMUM" "$version" && return 0
     say "cargo $version is too old"
   else
     say "cargo is missing"

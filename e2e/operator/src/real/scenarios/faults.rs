@@ -22,7 +22,9 @@ async fn parseable_stops(place: &Place) -> Result {
     let kubectl = place.kubectl();
     let watches: Api<SecurityWatch> = Api::namespaced(place.client.clone(), "default");
     place.condition(&watches, "egress", "Shipping", "True").await?;
-    place.parseable.call(Method::POST, "/standin/unreachable", None).await?;
+    // Connections are reset, but for the stand-in's own controls.
+    let gone = json!({"pattern": "* /api*", "kind": "reset"});
+    place.parseable.call(Method::POST, "/standin/faults", Some(&gone)).await?;
     let before = place.webhook.calls().len();
     let page = place.webhook.page();
     // Another name, so that no earlier call stands for it.
@@ -36,7 +38,7 @@ async fn parseable_stops(place: &Place) -> Result {
     println!("        without Parseable: {} more calls", place.webhook.calls().len() - before);
     place.condition(&watches, "egress", "Shipping", "False").await?;
     place.show(&["get", "securitywatch", "egress", "--output", "wide"]).await?;
-    place.parseable.call(Method::POST, "/standin/reachable", None).await?;
+    place.parseable.call(Method::DELETE, "/standin/faults", None).await?;
     place.condition(&watches, "egress", "Shipping", "True").await?;
     let arguments = format!("-s {marked}");
     let sql = format!(

@@ -11,14 +11,10 @@ use super::place::Place;
 use crate::scenario::Scenario;
 
 /// What every run looks at.
-pub const REGULAR: &[&[Scenario<Place>]] = &[walkthroughs::SCENARIOS];
+pub const REGULAR: &[&[Scenario<Place>]] =
+    &[walkthroughs::SCENARIOS, enforcement::SCENARIOS, update::SCENARIOS];
 
 /// Too long for an emulated node of a busy machine, or not yet seen to hold on one: run with `--trial`, behind the regular
 /// ones, whose pods they use. The last ones take the node away.
-pub const TRIAL: &[&[Scenario<Place>]] = &[
-    enforcement::SCENARIOS,
-    update::SCENARIOS,
-    faults::SCENARIOS,
-    association::SCENARIOS,
-    recovery::SCENARIOS,
-];
+pub const TRIAL: &[&[Scenario<Place>]] =
+    &[faults::SCENARIOS, association::SCENARIOS, recovery::SCENARIOS];

@@ -15,7 +15,7 @@ use crate::scenario::Scenario;
 use crate::{Result, ensure, scenarios};
 
 pub const SCENARIOS: &[Scenario<Place>] = scenarios![
-    "a policy is exchanged under a loop of 1,000 reads a second, and no read is missed" => exchange,
+    "a policy is exchanged under a loop of reads, and no read is missed" => exchange,
 ];
 
 const STREAM: &str = "exchanged";
@@ -44,7 +44,7 @@ async fn exchange(place: &Place) -> Result {
     pods::create(kubectl, &[watch("old")]).await?;
     let watches: Api<SecurityWatch> = Api::namespaced(place.client.clone(), "default");
     place.condition(&watches, "exchange", "Ready", "True").await?;
-    // As many reads as the emulated CPU manages, at most 1,000 a second: bursts of 100.
+    // As many reads as the emulated CPU manages, at most 1,000 a second: bursts of 100. Some 300 were seen.
     let script = format!(
         "echo x > {FILE}; i=0; end=$((SECONDS + 25)); \
          while [ $SECONDS -lt $end ]; do for n in {{1..100}}; do read -r x < {FILE}; i=$((i+1)); done; read -t 0.1 x <> <(:); done; echo $i"
