@@ -11,7 +11,7 @@ cluster: ; @e2e/setup node && cargo build --workspace --bins && programs=$${CARG
   exec $$(e2e/cluster/build cluster)/cluster up --nodes $(or $(NODES),1) --image docker.io/library/securitywatch-operator:0.1.0=$$programs-operator \
   --image docker.io/library/securitywatch-probe:0.1.0=$$programs-probe $(ARGS)
 e2e: ; @e2e/setup cluster && $(RUN)/e2e-cluster $(ARGS)
-# Operator, probe and pods on a real node: both walk-throughs, enforcement, an exchange under load. ARGS=--trial: faults and recovery as well
+# Operator, probe and pods on a real node: both walk-throughs, enforcement, exchange under load, faults. ARGS=--long: more
 e2e-node: ; @e2e/setup node && $(RUN)/e2e-node $(ARGS)
 test: ; @e2e/setup node && e2e/all-tests
 # What an event costs, measured; an optimised build, with the machine to itself. ARGS='throughput latency', 'operator': parts of it

@@ -10,11 +10,14 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::line_writer::{LineSink, count_lines};
+use crate::trouble::Troubles;
 
 /// Tetragon's own limit for a file, 10 MB.
 pub const DEFAULT_MAX_SIZE_BYTES: u64 = 10_000_000;
 /// Tetragon's own number of rotated files.
 pub const DEFAULT_MAX_FILES: u32 = 5;
+
+const LACKS_EVENTS: &str = "the event log lacks events";
 
 /// Where the log stands and how much of the disk it may take: `max_size_bytes * (1 + max_files)`.
 #[derive(Debug, Clone)]
@@ -54,6 +57,7 @@ pub struct EventLog {
     current: Option<Current>,
     /// Lines lost since writing last worked; `Some` while it does not.
     failing: Option<u64>,
+    troubles: Troubles,
 }
 
 #[derive(Debug)]
@@ -76,7 +80,28 @@ impl EventLog {
         }
         let current = Current::open(path)
             .map_err(|source| EventLogError::Open { path: path.clone(), source })?;
-        Ok(Self { options, current: Some(current), failing: None })
+        Ok(Self { options, current: Some(current), failing: None, troubles: Troubles::default() })
+    }
+
+    /// The same for one who goes on without it: what cannot be opened now is tried again with the first events, and so
+    /// long `troubles` tell.
+    #[must_use]
+    pub fn open_or_try_again(options: EventLogOptions, troubles: Troubles) -> Self {
+        let mut log = Self { options, current: None, failing: None, troubles };
+        match Current::open(&log.options.path) {
+            Ok(current) => log.current = Some(current),
+            Err(error) => log.fails(&error, 0),
+        }
+        log
+    }
+
+    fn fails(&mut self, error: &io::Error, lost: u64) {
+        if self.failing.is_none() {
+            tracing::error!(path = %self.options.path.display(), %error,
+                "Cannot write the event log: events are missing from it until this is mended; shipping and alerts go on");
+        }
+        *self.failing.get_or_insert(0) += lost;
+        self.troubles.set(LACKS_EVENTS, error);
     }
 
     /// Takes what was written off the front of `rest`.
@@ -142,11 +167,7 @@ impl LineSink for EventLog {
             Ok(()) => 0,
             Err(error) => {
                 let lost = count_lines(rest);
-                if self.failing.is_none() {
-                    tracing::error!(path = %self.options.path.display(), %error,
-                        "Cannot write the event log: events are missing from it until this is mended; shipping and alerts go on");
-                }
-                *self.failing.get_or_insert(0) += lost;
+                self.fails(&error, lost);
                 lost
             }
         };
@@ -155,6 +176,7 @@ impl LineSink for EventLog {
             && let Some(missing) = self.failing.take()
         {
             tracing::info!(path = %self.options.path.display(), missing, "Writing the event log again");
+            self.troubles.clear(LACKS_EVENTS);
         }
         lost
     }
@@ -165,6 +187,9 @@ impl Current {
         let mut file =
             OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
         let found = file.metadata()?;
+        if !found.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
         let mut size = found.len();
         if !ends_with_newline(&mut file, size)? {
             // A crash or a full disk left half a line; what follows must not become part of it.

@@ -31,3 +31,4 @@ pub mod secrets;
 pub mod sensor;
 pub mod ship;
 pub mod spool;
+pub mod trouble;

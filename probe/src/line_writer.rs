@@ -138,6 +138,12 @@ impl LineWriter {
         }
     }
 
+    /// Lines lost since the start.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.sender.lost()
+    }
+
     /// Another way to hand over lines, and the figures.
     #[must_use]
     pub fn sender(&self) -> LineSender {

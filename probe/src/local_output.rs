@@ -32,6 +32,8 @@ pub struct LocalOutput {
     compact: Option<CompactEncoder>,
     shown: Option<Lines>,
     log: Option<Lines>,
+    /// How many of the log's losses were told.
+    told_lost: u64,
 }
 
 /// Lines that are gathered until the next flush.
@@ -76,6 +78,7 @@ impl LocalOutput {
                 _ => Some(lines(LineWriter::start("stdout", StandardOutput::default())?)),
             },
             log: log.map(|log| LineWriter::start("event-log", log)).transpose()?.map(lines),
+            told_lost: 0,
         })
     }
 
@@ -105,6 +108,12 @@ impl LocalOutput {
         for lines in [&mut self.shown, &mut self.log].into_iter().flatten() {
             lines.writer.submit(&mut lines.buffer);
         }
+    }
+
+    /// Events that are missing from the event log, since this was last asked.
+    pub fn newly_lost(&mut self) -> u64 {
+        let lost = self.log.as_ref().map_or(0, |log| log.writer.lost());
+        lost - std::mem::replace(&mut self.told_lost, lost)
     }
 
     /// Whether whoever read standard output has gone, and nothing else is written.

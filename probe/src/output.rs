@@ -90,6 +90,7 @@ pub struct Outputs {
     now: Instant,
     since_clock: u32,
     rt: Handle,
+    metrics: Arc<Metrics>,
 }
 
 /// A stream with the scopes of its watches.
@@ -119,6 +120,8 @@ struct Counters {
     kprobe: Counter,
 }
 
+/// The cause of losses of the event log.
+pub const EVENT_LOG: &str = "event_log";
 const EVENTS_PER_CLOCK_READ: u32 = 64;
 /// How long a stream that nobody wants any more may take to send what waits in it.
 const ENDING_PATIENCE: Duration = Duration::from_secs(10);
@@ -179,6 +182,7 @@ impl Outputs {
             now: Instant::now(),
             since_clock: 0,
             rt: rt.clone(),
+            metrics: Arc::clone(metrics),
         };
         outputs.exchange(first);
         Ok((outputs, control))
@@ -272,6 +276,10 @@ impl Outputs {
         self.since_clock = 0;
         if let Some(local) = &mut self.local {
             local.flush();
+            let lost = local.newly_lost();
+            if lost > 0 {
+                self.metrics.lost(EVENT_LOG, lost);
+            }
         }
         for stream in &mut self.streams {
             stream.shipper.tick(self.now);

@@ -17,6 +17,7 @@ use securitywatch_probe::output::{
     OutputConfig, OutputControl, Outputs, Scope, WatchOutput, origin,
 };
 use securitywatch_probe::ship::{Backoff, ShipSettings};
+use securitywatch_probe::trouble::Troubles;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -85,6 +86,7 @@ impl Node {
                 certificate: None,
                 node: "n1".into(),
                 folder: folder.map(Path::to_owned),
+                troubles: Troubles::default(),
                 backoff: Backoff::new(Duration::from_millis(5), Duration::from_millis(50)),
             }),
         };

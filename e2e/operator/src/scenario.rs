@@ -92,15 +92,15 @@ macro_rules! scenarios {
     };
 }
 
-/// Runs those whose name contains `filter` and says how many passed and failed.
+/// Runs those whose name contains one of `filters`, or all where there is none, and says how many passed and failed.
 pub async fn run<G: Ground>(
     ground: &G,
     scenarios: &[&[Scenario<G>]],
-    filter: &str,
+    filters: &[String],
 ) -> (usize, usize) {
     let (mut passed, mut failed) = (0, 0);
     for scenario in scenarios.iter().copied().flatten() {
-        if !scenario.name.contains(filter) {
+        if !filters.is_empty() && !filters.iter().any(|filter| scenario.name.contains(filter)) {
             continue;
         }
         let started = Instant::now();

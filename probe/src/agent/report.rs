@@ -45,6 +45,8 @@ pub struct Facts<'a> {
     pub lost: Vec<(&'static str, u64)>,
     /// The probe before this one, and when this one began.
     pub past: Option<(&'a Past, Timestamp)>,
+    /// What does not work beside the watches, as sentences.
+    pub troubles: Vec<String>,
 }
 
 /// The report on one watch.
@@ -74,14 +76,14 @@ pub fn policy(entry: &Entry, gaps: &Gaps, shipping: Option<ShippingReport>) -> N
 /// The whole report. Each condition is taken to have changed `now`; see [`keep_times`].
 #[must_use]
 pub fn status(facts: Facts<'_>, now: Timestamp) -> SecurityWatchNodeStatus {
-    let Facts { capabilities, sight, mut policies, mut lost, past } = facts;
+    let Facts { capabilities, sight, mut policies, mut lost, past, troubles } = facts;
     lost.extend(past.map(|(past, _)| (PROBE_ENDED, past.lost)));
     if sight == Sight::Stopped {
         // What is not loaded is not listed: nobody may count on it.
         policies.clear();
     }
     let conditions = [
-        ready(&sight, capabilities, past),
+        ready(&sight, capabilities, past, &troubles),
         programmed(&sight, &policies),
         shipping(&sight, &policies),
     ];
@@ -126,13 +128,22 @@ fn said(status: &'static str, reason: &'static str, message: impl Into<String>) 
 /// What was not shipped when a probe ended.
 const PROBE_ENDED: &str = "probe_ended";
 
-fn ready(sight: &Sight, capabilities: &Capabilities, past: Option<(&Past, Timestamp)>) -> Said {
+fn ready(
+    sight: &Sight,
+    capabilities: &Capabilities,
+    past: Option<(&Past, Timestamp)>,
+    troubles: &[String],
+) -> Said {
     match sight {
         Sight::Watching => {
             let mut message = format!("exec and exit are seen on kernel {}", capabilities.kernel);
             if let Some((past, since)) = past {
                 message.push_str("; ");
                 message.push_str(&unseen(past, since));
+            }
+            for trouble in troubles {
+                message.push_str("; ");
+                message.push_str(trouble);
             }
             said("True", reasons::node::WATCHING, message)
         }

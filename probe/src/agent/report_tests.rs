@@ -31,9 +31,17 @@ fn shipping_as(state: ShippingState, reason: Option<&str>) -> Option<ShippingRep
     })
 }
 
+fn facts(
+    capabilities: &Capabilities,
+    sight: Sight,
+    policies: Vec<NodePolicy>,
+) -> Facts<'_> {
+    Facts { capabilities, sight, policies, lost: vec![], past: None, troubles: vec![] }
+}
+
 fn report(sight: Sight, policies: Vec<NodePolicy>) -> SecurityWatchNodeStatus {
     let capabilities = capabilities();
-    let facts = Facts { capabilities: &capabilities, sight, policies, lost: vec![], past: None };
+    let facts = facts(&capabilities, sight, policies);
     status(facts, Timestamp::UNIX_EPOCH)
 }
 
@@ -196,11 +204,9 @@ fn what_a_killed_probe_missed_is_told_by_the_next_one() {
     let second = |second| Timestamp::from_second(second).unwrap();
     let past = Past { until: second(1_795_312_441), end: End::Killed, lost: 40 };
     let facts = Facts {
-        capabilities: &capabilities,
-        sight: Sight::Watching,
-        policies: vec![],
         lost: vec![("scratch_busy", 0)],
         past: Some((&past, second(1_795_312_445))),
+        ..facts(&capabilities, Sight::Watching, vec![])
     };
     let status = status(facts, second(1_795_312_450));
     let ready = &status.conditions.unwrap()[0];
@@ -213,4 +219,18 @@ fn what_a_killed_probe_missed_is_told_by_the_next_one() {
     );
     let lost: Vec<_> = status.lost.unwrap().into_iter().map(|l| (l.cause, l.events)).collect();
     assert_eq!(lost, [("probe_ended".to_owned(), 40)]);
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_node_still_watches() {
+    let capabilities = capabilities();
+    let troubles = vec!["the event log lacks events: No space left on device".to_owned()];
+    let facts = Facts { troubles, ..facts(&capabilities, Sight::Watching, vec![]) };
+    let told = status(facts, Timestamp::UNIX_EPOCH);
+    assert_eq!(
+        conditions(&told)[0],
+        "Ready True Watching: exec and exit are seen on kernel 6.18.44; \
+         the event log lacks events: No space left on device"
+    );
+    assert_eq!(change(&told, &report(Sight::Watching, vec![])), Change::State, "somebody may wait");
 }

@@ -13,6 +13,8 @@ use crate::encode::flatten::Row;
 use crate::event::WallTime;
 use crate::metrics::Metrics;
 use crate::ship::Backoff;
+use crate::trouble::Troubles;
+use futures::future::OptionFuture;
 use reqwest::Url;
 use securitywatch_api::alerting::wire::{HitReport, ReportedHit};
 use securitywatch_api::alerting::{Due, Firings};
@@ -27,6 +29,7 @@ const FOLD: Duration = Duration::from_secs(1);
 const FLYING: usize = 4;
 /// A trouble that lasts is logged so often.
 const REPEAT_LOG: Duration = Duration::from_secs(60);
+const NOT_KEPT: &str = "a restart of the probe would lose the alerts that wait for the operator";
 /// Hits that wait for longer are kept in a file too.
 const KEEP_AGE: Duration = Duration::from_secs(1);
 
@@ -43,6 +46,8 @@ pub struct OperatorSettings {
     pub node: String,
     /// The folder for hits that wait.
     pub folder: Option<PathBuf>,
+    /// Told while that folder cannot be written.
+    pub troubles: Troubles,
     pub backoff: Backoff,
 }
 
@@ -130,7 +135,7 @@ impl Reporter {
     /// Starts, with what an earlier process left.
     pub fn start(settings: OperatorSettings, rt: &Handle, metrics: &Arc<Metrics>) -> Self {
         let outbox = Arc::new(Outbox::new(Arc::clone(metrics)));
-        let OperatorSettings { url, token, certificate, node, folder, backoff } = settings;
+        let OperatorSettings { url, token, certificate, node, folder, troubles, backoff } = settings;
         let file = folder.map(|folder| folder.join("hits.json"));
         match file.as_deref().map(restore) {
             Some(Ok(left)) if !left.is_empty() => {
@@ -145,9 +150,9 @@ impl Reporter {
         let link = Arc::new(Link::new(Address { url, token, certificate }));
         let sender =
             Sender { node, link, outbox: Arc::clone(&outbox), backoff, told: None, failures: 0 };
-        let kept = (Arc::clone(&outbox), file.clone());
+        let keeping = file.clone().map(|file| keep(Arc::clone(&outbox), file, troubles));
         let task = rt.spawn(async move {
-            tokio::join!(sender.run(), keep(kept.0, kept.1));
+            tokio::join!(sender.run(), OptionFuture::from(keeping));
         });
         Self { outbox, task, file }
     }
@@ -176,19 +181,27 @@ impl Reporter {
 }
 
 /// Keeps in a file what waits for long, until dropped.
-async fn keep(outbox: Arc<Outbox>, file: Option<PathBuf>) {
-    let Some(file) = file else { return };
-    let (mut seen, mut told) = (0, None::<Instant>);
+async fn keep(outbox: Arc<Outbox>, file: PathBuf, troubles: Troubles) {
+    let (mut kept, mut told) = (0, None::<Instant>);
     loop {
         tokio::time::sleep(KEEP_AGE).await;
+        let mut seen = kept;
         let Some(hits) = outbox.newer_than(&mut seen, KEEP_AGE, Instant::now()) else { continue };
         let path = file.clone();
-        let saved = tokio::task::spawn_blocking(move || save(&path, &hits)).await;
-        if let Ok(Err(error)) = saved
-            && told.is_none_or(|at| at.elapsed() >= REPEAT_LOG)
-        {
-            told = Some(Instant::now());
-            tracing::error!(%error, file = %file.display(), "Hits that wait cannot be kept: a restart now would lose them");
+        match tokio::task::spawn_blocking(move || save(&path, &hits)).await {
+            Ok(Ok(())) => {
+                kept = seen;
+                troubles.clear(NOT_KEPT);
+            }
+            Ok(Err(error)) => {
+                troubles.set(NOT_KEPT, &error);
+                if told.is_none_or(|at| at.elapsed() >= REPEAT_LOG) {
+                    told = Some(Instant::now());
+                    tracing::error!(%error, file = %file.display(), "Hits that wait cannot be kept: a restart now would lose them");
+                }
+            }
+            // The runtime ends.
+            Err(_) => {}
         }
     }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::event_log::{
     DEFAULT_MAX_FILES, DEFAULT_MAX_SIZE_BYTES, EventLog, EventLogError, EventLogOptions,
 };
+use crate::trouble::Troubles;
 
 const BYTES_PER_MB: u64 = 1_000_000;
 
@@ -35,6 +36,12 @@ impl EventLogArgs {
         let path = self.event_log.clone()?;
         let max_size_bytes = self.event_log_max_size_mb * BYTES_PER_MB;
         Some(EventLogOptions { path, max_size_bytes, max_files: self.event_log_max_files })
+    }
+
+    /// The log, if there is to be one, for a probe that goes on without it.
+    #[must_use]
+    pub fn open_or_try_again(&self, troubles: &Troubles) -> Option<EventLog> {
+        Some(EventLog::open_or_try_again(self.options()?, troubles.clone()))
     }
 
     /// Opens the log, if there is to be one.

@@ -13,31 +13,29 @@ use tokio::sync::{oneshot, watch};
 use super::check::preference;
 use super::sensing::Sensing;
 use crate::agent::health::{self, Health, HealthError};
-use crate::agent::ledger::{Ledger, Past};
 use crate::agent::write::{Wanted, Writer};
 use crate::alert::{NotifySettings, OperatorSettings};
 use crate::capabilities::{Capabilities, Support};
 use crate::check::node::{Node, NodeError};
 use crate::cli::{AgentArgs, node_name};
-use crate::event_log::EventLogError;
 use crate::local_output::{LocalOutput, Shown};
 use crate::metrics::{self, Metrics, ServeError};
-use crate::output::{OutputConfig, OutputControl, OutputError, Outputs, Waiting, origin};
+use crate::output::{OutputConfig, OutputControl, OutputError, Outputs, origin};
 use crate::pods::Pods;
 use crate::pods::follow::follow;
 use crate::pods::runtime::HOST_ROOT;
 use crate::ship::{Backoff, ShipSettings};
+use crate::trouble::Troubles;
+use book::Book;
 use round::Round;
 
+mod book;
 mod round;
 
 /// What may wait in the queues of all streams together.
 const SPOOL_BYTES: usize = 64 << 20;
 /// Accounts, shipping and losses are looked at this often.
 const LOOK: Duration = Duration::from_secs(2);
-/// What a killed probe took with it is known to this.
-const NOTE: Duration = Duration::from_millis(100);
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Policies that failed are tried again this often.
 const RETRY: Duration = Duration::from_secs(300);
 /// Several replicas stand behind the operator's Service, and those that wait for their turn refuse at once.
@@ -69,9 +67,6 @@ pub enum AgentError {
     /// What the configuration names cannot be used.
     #[error("cannot set up the connection to the API server: {0}")]
     Client(#[from] kube::Error),
-    /// See [`EventLogError`].
-    #[error(transparent)]
-    EventLog(#[from] EventLogError),
     /// See [`OutputError`].
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -119,20 +114,23 @@ pub fn agent(args: AgentArgs) -> Result<String, AgentError> {
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(Health::default());
     runtime.block_on(serve(&args, &metrics, &health))?;
-    let (outputs, mut control) = start_outputs(&args, &name, &runtime, &metrics)?;
+    let troubles = Troubles::default();
+    let (outputs, mut control) = start_outputs(&args, &name, &runtime, &metrics, &troubles)?;
     control.share_spool(SPOOL_BYTES);
     let (client, own_namespace) = runtime.block_on(connect())?;
     let pods = start_pods(&runtime, &client, &name)?;
     let mut kernel = sense(&args, &name, &capabilities, outputs, &pods, &metrics);
     let (report, wanted) = watch::channel(Wanted::default());
     let mut round = Round::new(&args, &name, capabilities, own_namespace, &kernel, pods, metrics);
+    round.tell_troubles(troubles.clone());
     let writer = Writer::new(&client, name);
     let writing = runtime.spawn(writer.run(wanted, args.report_jitter));
-    let ledger = open_ledger(args.state.as_deref());
-    let (ledger, past) = ledger.map_or((None, None), |(ledger, past)| (Some(ledger), past));
-    round.tell_of(past);
     let (stop, stopped) = oneshot::channel();
-    let keeping = ledger.map(|ledger| runtime.spawn(keep(ledger, control.waiting(), stopped)));
+    let keeping = args.state.clone().map(|folder| {
+        let (book, past) = Book::open(folder, control.waiting(), troubles);
+        round.tell_of(past);
+        runtime.spawn(book.keep(stopped))
+    });
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         round.watch(client);
@@ -158,45 +156,6 @@ pub fn agent(args: AgentArgs) -> Result<String, AgentError> {
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(summary)
-}
-
-/// The ledger, and what it tells of the probe before. Without it the probe works, and a loss may go uncounted.
-fn open_ledger(folder: Option<&Path>) -> Option<(Ledger, Option<Past>)> {
-    let folder = folder?;
-    let boot = std::fs::read_to_string(BOOT_ID).unwrap_or_default();
-    match Ledger::open(folder, boot.trim(), Timestamp::now()) {
-        Ok(opened) => {
-            if let Some(past) = &opened.1 {
-                tracing::warn!(until = %past.until, how = ?past.end, lost = past.lost, "A probe was here before");
-            }
-            Some(opened)
-        }
-        Err(error) => {
-            let folder = folder.display();
-            tracing::warn!("{folder}: {error}; what a killed probe loses will not be counted");
-            None
-        }
-    }
-}
-
-/// Notes what waits until the other end of `stop` is dropped.
-async fn keep(mut ledger: Ledger, waiting: Waiting, mut stop: oneshot::Receiver<()>) {
-    let mut tick = tokio::time::interval(NOTE);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut failed = false;
-    loop {
-        let noted = tokio::select! {
-            _ = tick.tick() => ledger.note(waiting.events(), Timestamp::now()),
-            _ = &mut stop => break,
-        };
-        if let (Err(error), false) = (&noted, failed) {
-            tracing::warn!("{error}; what a killed probe loses is not counted");
-        }
-        failed = noted.is_err();
-    }
-    if let Err(error) = ledger.end(waiting.events(), Timestamp::now()) {
-        tracing::warn!("{error}; the next probe will take this one for killed");
-    }
 }
 
 /// Looks at the objects, the accounts and the state of things until a signal.
@@ -292,7 +251,7 @@ async fn connect() -> Result<(kube::Client, String), AgentError> {
 }
 
 /// Where hits are reported.
-fn operator(args: &AgentArgs, node: &str) -> Option<OperatorSettings> {
+fn operator(args: &AgentArgs, node: &str, troubles: &Troubles) -> Option<OperatorSettings> {
     let (Some(url), Some(token)) = (&args.operator_url, &args.operator_token) else {
         tracing::warn!("No --operator-url: alerts do not fire from this node");
         return None;
@@ -304,6 +263,7 @@ fn operator(args: &AgentArgs, node: &str) -> Option<OperatorSettings> {
         certificate: args.operator_ca.clone(),
         node: node.to_owned(),
         folder: args.state.clone(),
+        troubles: troubles.clone(),
         backoff: REPORT_BACKOFF,
     })
 }
@@ -313,8 +273,10 @@ fn start_outputs(
     name: &str,
     runtime: &Runtime,
     metrics: &Arc<Metrics>,
+    troubles: &Troubles,
 ) -> Result<(Outputs, OutputControl), AgentError> {
-    let local = LocalOutput::start(name, Shown::Nothing, args.event_log.open()?)
+    let log = args.event_log.open_or_try_again(troubles);
+    let local = LocalOutput::start(name, Shown::Nothing, log)
         .map_err(system("start the output threads"))?;
     let config = OutputConfig {
         origin: origin(name.to_owned(), args.cluster_name.clone()),
@@ -322,7 +284,7 @@ fn start_outputs(
         ship: ShipSettings::default(),
         notify: NotifySettings::default(),
         on_alert: None,
-        operator: operator(args, name),
+        operator: operator(args, name, troubles),
     };
     Ok(Outputs::start_exchangeable(config, Some(local), runtime.handle(), metrics)?)
 }

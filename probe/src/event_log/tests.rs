@@ -145,6 +145,33 @@ fn a_folder_that_goes_and_comes_back_costs_the_lines_between() {
 }
 
 #[test]
+fn a_log_that_cannot_be_opened_yet_is_opened_later() {
+    let fixture = Fixture::new();
+    let inner = fixture.dir.path().join("logs");
+    let path = inner.join("events.log");
+    let options = EventLogOptions { path: path.clone(), max_size_bytes: 100, max_files: 1 };
+    let troubles = Troubles::default();
+    let mut log = EventLog::open_or_try_again(options, troubles.clone());
+    let told = "the event log lacks events: No such file or directory (os error 2)";
+    assert_eq!(troubles.sentences(), [told]);
+    assert_eq!(log.append(b"one\n"), 1);
+    assert_eq!(troubles.sentences(), [told]);
+    std::fs::create_dir(&inner).unwrap();
+    assert_eq!(log.append(b"two\n"), 0);
+    assert!(troubles.sentences().is_empty());
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "two\n");
+}
+
+#[test]
+fn what_is_no_file_is_not_taken_for_one_later() {
+    let options = EventLogOptions { path: "/dev/null".into(), max_size_bytes: 1, max_files: 1 };
+    let troubles = Troubles::default();
+    let mut log = EventLog::open_or_try_again(options, troubles.clone());
+    assert_eq!(log.append(b"one\n"), 1);
+    assert_eq!(troubles.sentences(), ["the event log lacks events: not a regular file"]);
+}
+
+#[test]
 fn what_cannot_be_opened_says_what_to_do() {
     let fixture = Fixture::new();
     let open = |path: PathBuf| {

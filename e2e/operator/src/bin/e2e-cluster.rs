@@ -11,9 +11,8 @@ use securitywatch_operator_e2e::{Result, main_of, scenarios};
 /// Needs what `e2e/cluster/build` makes. Ends with a non-zero exit code when a scenario failed.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only scenarios whose name contains this
-    #[arg(default_value = "")]
-    filter: String,
+    /// Only scenarios whose name contains one of these
+    filters: Vec<String>,
 }
 
 #[tokio::main]
@@ -23,7 +22,7 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<usize> {
     let context = Context::start().await?;
-    let (passed, failed) = scenario::run(&context, scenarios::ALL, &arguments.filter).await;
+    let (passed, failed) = scenario::run(&context, scenarios::ALL, &arguments.filters).await;
     if failed > 0 {
         let log = std::fs::read_to_string(context.pod.log()).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();

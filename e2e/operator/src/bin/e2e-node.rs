@@ -14,13 +14,12 @@ use securitywatch_operator_e2e::{Result, main_of};
 /// Needs what `e2e/setup node` makes. Ends with a non-zero exit code when a scenario failed.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only scenarios whose name contains this
-    #[arg(default_value = "")]
-    filter: String,
+    /// Only scenarios whose name contains one of these; most use the pods of the first two
+    filters: Vec<String>,
 
-    /// Also the scenarios that are too long for every run, or not yet seen to hold
+    /// Also the scenarios that take many minutes
     #[arg(long)]
-    trial: bool,
+    long: bool,
 }
 
 #[tokio::main]
@@ -36,10 +35,10 @@ async fn run(arguments: &Arguments) -> Result<usize> {
     };
     let place = Place::start(1, told).await?;
     let mut chosen = scenarios::REGULAR.to_vec();
-    if arguments.trial {
-        chosen.extend(scenarios::TRIAL);
+    if arguments.long {
+        chosen.extend(scenarios::LONG);
     }
-    let (passed, failed) = scenario::run(&place, &chosen, &arguments.filter).await;
+    let (passed, failed) = scenario::run(&place, &chosen, &arguments.filters).await;
     if failed > 0 {
         place.tell_logs().await;
     }

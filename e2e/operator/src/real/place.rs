@@ -22,7 +22,8 @@ use crate::{Result, ensure};
 const OPERATOR_IMAGE: &str = "docker.io/library/securitywatch-operator:0.1.0";
 const PROBE_IMAGE: &str = "docker.io/library/securitywatch-probe:0.1.0";
 
-const VALUES: &[&str] = &["clusterName=e2e", "targets.manageOutboundPolicy=true"];
+/// What the chart is installed with.
+pub const VALUES: &[&str] = &["clusterName=e2e", "targets.manageOutboundPolicy=true"];
 
 /// From a change to what it causes on an emulated node.
 pub const PATIENCE: Duration = Duration::from_secs(180);

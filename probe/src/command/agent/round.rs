@@ -25,10 +25,11 @@ use crate::alert::HIT_LOSSES;
 use crate::capabilities::Capabilities;
 use crate::cli::AgentArgs;
 use crate::metrics::{CauseLabel, Metrics};
-use crate::output::{OutputControl, WatchOutput};
+use crate::output::{EVENT_LOG, OutputControl, WatchOutput};
 use crate::pods::Pods;
 use crate::policy::PolicySet;
 use crate::sensor::Loss;
+use crate::trouble::Troubles;
 
 /// What the agent knows between two looks.
 pub(super) struct Round {
@@ -54,6 +55,7 @@ pub(super) struct Round {
     metrics: Arc<Metrics>,
     /// The probe before this one, and when this one began.
     past: Option<(Past, Timestamp)>,
+    troubles: Troubles,
 }
 
 impl Round {
@@ -96,12 +98,18 @@ impl Round {
             untold,
             metrics,
             past: None,
+            troubles: Troubles::default(),
         }
     }
 
     /// From now on the report tells of the probe before this one.
     pub(super) fn tell_of(&mut self, past: Option<Past>) {
         self.past = past.map(|past| (past, Timestamp::now()));
+    }
+
+    /// From now on the report has these.
+    pub(super) fn tell_troubles(&mut self, troubles: Troubles) {
+        self.troubles = troubles;
     }
 
     /// Starts to follow the cluster's watches.
@@ -274,7 +282,9 @@ impl Round {
         self.shipping.keep(|number| self.state.entries().any(|entry| entry.number == number));
         let lost = self.losses();
         let past = self.past.as_ref().map(|(past, since)| (past, *since));
-        let facts = Facts { capabilities: &self.capabilities, sight, policies, lost, past };
+        let troubles = self.troubles.sentences();
+        let capabilities = &self.capabilities;
+        let facts = Facts { capabilities, sight, policies, lost, past, troubles };
         report::status(facts, now)
     }
 
@@ -285,7 +295,7 @@ impl Round {
 
     fn losses(&self) -> Vec<(&'static str, u64)> {
         let causes = Loss::ALL.iter().map(|loss| loss.as_str());
-        let causes = causes.chain(["undecodable"]).chain(HIT_LOSSES);
+        let causes = causes.chain(["undecodable", EVENT_LOG]).chain(HIT_LOSSES);
         causes
             .map(|cause| {
                 let counter = self.metrics.lost.get(&CauseLabel { cause });

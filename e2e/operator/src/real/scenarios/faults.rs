@@ -6,8 +6,10 @@ use reqwest::Method;
 use securitywatch_api::v1alpha1::SecurityWatch;
 use serde_json::json;
 
+use super::recovery::fires_again;
 use super::walkthroughs::POD;
-use crate::real::place::{PATIENCE, Place};
+use crate::install::install;
+use crate::real::place::{PATIENCE, Place, VALUES};
 use crate::real::pods;
 use crate::real::until;
 use crate::scenario::Scenario;
@@ -16,7 +18,10 @@ use crate::{Result, ensure, scenarios};
 pub const SCENARIOS: &[Scenario<Place>] = scenarios![
     "Parseable stops: Shipping says so, alerts fire all the same, and nothing is lost" => parseable_stops,
     "a function that the kernel has not: Programmed says so, and the old policy goes on" => no_such_function,
+    "the disk is full: the report says what is missing, and events and alerts go on" => disk_full,
 ];
+
+const NODE: &str = "node-1";
 
 async fn parseable_stops(place: &Place) -> Result {
     let kubectl = place.kubectl();
@@ -76,4 +81,64 @@ async fn no_such_function(place: &Place) -> Result {
         place.condition(&watches, "egress", "Ready", "True").await
     })
     .await
+}
+
+/// The disk of the event log, which is the only one that a probe writes more than a page to.
+async fn disk_full(place: &Place) -> Result {
+    let kubectl = place.kubectl();
+    let on_node = async |script: &str| {
+        let command = ["nsenter", "--target", "1", "--mount", "--", "/bin/sh", "-e", "-c", script];
+        pods::exec(kubectl, "default", "nsenter", &command).await?.succeeded()
+    };
+    on_node(
+        "mkdir -p /var/log/securitywatch; mount -t tmpfs -o size=512k none /var/log/securitywatch",
+    )
+    .await?;
+    let before = place.pod_of("probe").await?;
+    install(&place.cluster, &[VALUES, &["probe.eventLog.enabled=true"]].concat()).await?;
+    until("a probe that writes an event log", PATIENCE, async || {
+        let now = place.pod_of("probe").await?;
+        ensure!(now != before, "still {now}");
+        Ok(())
+    })
+    .await?;
+    place.probes_are_ready(1).await?;
+    let told = async || {
+        let status = place.report(NODE).await?.status.unwrap_or_default();
+        let ready = status.conditions.unwrap_or_default().into_iter().find(|c| c.type_ == "Ready");
+        let ready = ready.ok_or("no condition Ready")?;
+        ensure!(ready.status == "True", "{}: {}", ready.reason, ready.message);
+        let lost = status.lost.unwrap_or_default();
+        Ok::<_, crate::Error>((
+            ready.message,
+            lost.iter().any(|loss| loss.cause == "event_log" && loss.events > 0),
+        ))
+    };
+
+    // It fills by itself, too, but not on an idle node.
+    on_node("dd if=/dev/zero of=/var/log/securitywatch/filler bs=4k 2> /dev/null || true").await?;
+    until("the report says that the event log lacks events", PATIENCE, async || {
+        // Something for the log.
+        pods::exec(kubectl, "default", POD, &["true"]).await?;
+        let (message, counted) = told().await?;
+        ensure!(message.contains("No space left on device") && counted, "{message}, {counted}");
+        println!("        {message}");
+        Ok(())
+    })
+    .await?;
+    fires_again(place, "disk-full").await?;
+    let watches: Api<SecurityWatch> = Api::namespaced(place.client.clone(), "default");
+    place.condition(&watches, "egress", "Ready", "True").await?;
+
+    on_node("rm /var/log/securitywatch/filler").await?;
+    until("the report is silent about the event log again", PATIENCE, async || {
+        pods::exec(kubectl, "default", POD, &["true"]).await?;
+        let (message, _) = told().await?;
+        ensure!(!message.contains("event log"), "{message}");
+        Ok(())
+    })
+    .await?;
+    let written = on_node("tail -n 1 /var/log/securitywatch/events.json").await?;
+    serde_json::from_str::<serde_json::Value>(&written)?;
+    Ok(())
 }

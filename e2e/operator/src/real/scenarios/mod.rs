@@ -10,11 +10,14 @@ mod walkthroughs;
 use super::place::Place;
 use crate::scenario::Scenario;
 
-/// What every run looks at.
-pub const REGULAR: &[&[Scenario<Place>]] =
-    &[walkthroughs::SCENARIOS, enforcement::SCENARIOS, update::SCENARIOS];
+/// What every run looks at. The pods of the first ones are used by those that follow.
+pub const REGULAR: &[&[Scenario<Place>]] = &[
+    walkthroughs::SCENARIOS,
+    enforcement::SCENARIOS,
+    update::SCENARIOS,
+    faults::SCENARIOS,
+    recovery::SCENARIOS,
+];
 
-/// Too long for an emulated node of a busy machine, or not yet seen to hold on one: run with `--trial`, behind the regular
-/// ones, whose pods they use. The last ones take the node away.
-pub const TRIAL: &[&[Scenario<Place>]] =
-    &[faults::SCENARIOS, association::SCENARIOS, recovery::SCENARIOS];
+/// Those that take an emulated node many minutes.
+pub const LONG: &[&[Scenario<Place>]] = &[association::SCENARIOS, recovery::RESET];

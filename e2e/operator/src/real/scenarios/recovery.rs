@@ -16,6 +16,10 @@ use crate::{Result, ensure, scenarios};
 pub const SCENARIOS: &[Scenario<Place>] = scenarios![
     "the probe is killed under load: it comes back, and says what it missed" => probe_killed,
     "the operator moves: alerts go on, and none is told twice" => operator_moves,
+];
+
+/// It takes the node away for minutes.
+pub const RESET: &[Scenario<Place>] = scenarios![
     "the node is reset: everything comes back, and the loss is counted" => node_reset,
 ];
 
@@ -97,7 +101,7 @@ async fn probe_killed(place: &Place) -> Result {
 }
 
 /// An alert of the sample fires for a pod that was not there before.
-async fn fires_again(place: &Place, pod: &str) -> Result {
+pub async fn fires_again(place: &Place, pod: &str) -> Result {
     let kubectl = place.kubectl();
     pods::run(kubectl, &[pods::idle("default", pod)]).await?;
     let page = place.webhook.page();

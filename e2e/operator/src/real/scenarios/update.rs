@@ -20,6 +20,8 @@ pub const SCENARIOS: &[Scenario<Place>] = scenarios![
 
 const STREAM: &str = "exchanged";
 const FILE: &str = "/tmp/watched";
+/// Ends the loop.
+const OVER: &str = "/tmp/over";
 
 fn watch(message: &str) -> Value {
     json!({
@@ -46,34 +48,30 @@ async fn exchange(place: &Place) -> Result {
     place.condition(&watches, "exchange", "Ready", "True").await?;
     // As many reads as the emulated CPU manages, at most 1,000 a second: bursts of 100. Some 300 were seen.
     let script = format!(
-        "echo x > {FILE}; i=0; end=$((SECONDS + 25)); \
-         while [ $SECONDS -lt $end ]; do for n in {{1..100}}; do read -r x < {FILE}; i=$((i+1)); done; read -t 0.1 x <> <(:); done; echo $i"
+        "echo x > {FILE}; rm -f {OVER}; i=0; end=$((SECONDS + 240)); while [ ! -e {OVER} -a $SECONDS -lt $end ]; do \
+         for n in {{1..100}}; do read -r x < {FILE}; i=$((i+1)); done; read -t 0.1 x <> <(:); done; echo $i $SECONDS"
     );
     let command = ["/bin/bash", "-c", script.as_str()];
     let reading = pods::exec(kubectl, "default", POD, &command);
+    let of = |message: &str| {
+        format!("SELECT COUNT(*) AS n FROM {STREAM} WHERE \"process_kprobe_message\" = '{message}'")
+    };
     let change = async {
-        place
-            .at_least(
-                500,
-                &format!(
-                    "SELECT COUNT(*) AS n FROM {STREAM} WHERE \"process_kprobe_message\" = 'old'"
-                ),
-            )
-            .await?;
-        let patch = Patch::Merge(json!({"spec": watch("new")["spec"]}));
-        watches.patch("exchange", &PatchParams::default(), &patch).await?;
-        place
-            .at_least(
-                500,
-                &format!(
-                    "SELECT COUNT(*) AS n FROM {STREAM} WHERE \"process_kprobe_message\" = 'new'"
-                ),
-            )
-            .await
+        let changed = async {
+            place.at_least(500, &of("old")).await?;
+            let patch = Patch::Merge(json!({"spec": watch("new")["spec"]}));
+            watches.patch("exchange", &PatchParams::default(), &patch).await?;
+            place.at_least(500, &of("new")).await
+        }
+        .await;
+        pods::exec(kubectl, "default", POD, &["touch", OVER]).await?;
+        changed
     };
     let (ran, changed) = futures::join!(reading, change);
     changed?;
-    let reads: u64 = ran?.succeeded()?.trim().parse()?;
+    let ran = ran?.succeeded()?;
+    let (reads, lasted) = ran.trim().split_once(' ').ok_or_else(|| format!("{ran:?}"))?;
+    let (reads, lasted): (u64, usize) = (reads.parse()?, lasted.parse()?);
     // One byte buffered at a time: a read of the shell is two or more reads of the file.
     let rows = until("every read is in the stream", super::super::place::PATIENCE, async || {
         let rows = place
@@ -94,7 +92,7 @@ async fn exchange(place: &Place) -> Result {
     let first_new = rows.iter().position(|row| row["m"] == "new").unwrap_or_default();
     let last_old = rows.iter().rposition(|row| row["m"] == "old").unwrap_or_default();
     println!(
-        "        {reads} reads in 25 s, {} rows in {} seconds, at least {} in each; the last old is row {last_old}, the first new row {first_new}",
+        "        {reads} reads in {lasted} s, {} rows in {} seconds, at least {} in each; the last old is row {last_old}, the first new row {first_new}",
         rows.len(),
         seconds.len(),
         seconds
@@ -105,7 +103,11 @@ async fn exchange(place: &Place) -> Result {
             .copied()
             .unwrap_or_default()
     );
-    ensure!(seconds.len() >= 25, "rows in {} seconds of 25: {seconds:?}", seconds.len());
+    ensure!(
+        seconds.len() >= lasted,
+        "rows in {} seconds of {lasted}: {seconds:?}",
+        seconds.len()
+    );
     ensure!(first_new == last_old + 1, "old and new mix: {last_old}, {first_new}");
     kubectl.run(&["delete", "securitywatch", "exchange", "--timeout=90s"]).await?;
     Ok(())
