@@ -27,7 +27,7 @@ use securitywatch_probe::loader::{self, Sizes};
 use securitywatch_probe::planner::Preference;
 use securitywatch_probe::policy::{PolicySet, ScopeKeeper};
 use securitywatch_probe::process_cache::ProcessCache;
-use securitywatch_probe::sensor::{Places, Rings, Sensor, boot_wall_ns, seed_processes};
+use securitywatch_probe::sensor::{Losses, Places, Rings, Sensor, boot_wall_ns, seed_processes};
 
 /// What went wrong, in words: a test shows them.
 pub type Failure = Box<dyn std::error::Error>;
@@ -53,7 +53,8 @@ pub fn run(root: &Path, events: File, preference: Preference) -> Result<(), Fail
     let handle = |map: &MapHandle| MapHandle::try_from(map);
     let maps = policies.maps();
     let (telemetry, life) = (handle(&maps.telemetry)?, handle(&maps.lifecycle)?);
-    let (control, losses) = (handle(&maps.control)?, handle(&maps.losses)?);
+    let control = handle(&maps.control)?;
+    let losses = Losses::new(handle(&maps.losses)?, policies.misses());
     let table = policies.table();
     let is_over = Arc::new(AtomicBool::new(false));
     let reader = thread::spawn({

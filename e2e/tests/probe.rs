@@ -251,3 +251,31 @@ fn without_rights_or_btf_one_message_says_what_to_do() {
         assert!(!text.contains("panicked"), "{text}");
     }
 }
+
+/// How many events the probe says it lost for this cause.
+fn lost(outcome: &Outcome, cause: &str) -> u64 {
+    let log = outcome.text("log");
+    let line = log.lines().find(|line| line.starts_with("dropped") && line.ends_with(cause));
+    line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or_default()
+}
+
+#[test]
+#[ignore = "boots guest kernels: make test"]
+fn who_is_preempted_in_a_hook_hides_nobody() {
+    // Who gives way to everybody and does nothing but read is in the midst of the hook most of the time.
+    let script = "
+        echo > /watched
+        start -f /watched.yaml --backend fentry
+        nice -n 19 taskset 1 dd if=/dev/zero of=/dev/null bs=1 2> /dev/null & IDLE=$!
+        taskset 1 sh -c 'n=0; while [ $n -lt 3000 ]; do read -r line < /watched; n=$((n+1)); done'
+        kill $IDLE
+        stop
+    ";
+    let watched = FILE_AND_TCP.replace("/etc/passwd", "/watched");
+    let mut guest = guest(Kernel::V6_12, script).file("/watched.yaml", watched, 0o644);
+    guest.kernel_args = "preempt=full".to_owned();
+    let outcome = run(&guest);
+    let seen = events(&outcome, "process_kprobe").len();
+    let missed = lost(&outcome, "recursion_miss");
+    assert_eq!((seen, missed), (3000, 0), "{}", outcome.text("log"));
+}

@@ -21,6 +21,7 @@ pub mod line_writer;
 pub mod loader;
 pub mod local_output;
 pub mod metrics;
+pub mod misses;
 pub mod output;
 pub mod planner;
 pub mod pods;

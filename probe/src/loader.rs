@@ -1,10 +1,10 @@
 //! BPF objects into the kernel: the lifecycle programs once, then one object instance per policy hook.
 
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenMapMut, PrintLevel};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenMapMut, PrintLevel, ProgramMut};
 
 use crate::bpf::cgroup::CgroupSkelBuilder;
 use crate::bpf::generic_fentry::GenericFentrySkelBuilder;
@@ -89,6 +89,8 @@ pub struct SharedMaps {
 #[derive(Debug)]
 pub struct Lifecycle {
     _links: Vec<Link>,
+    /// To ask the kernel about.
+    pub programs: Vec<OwnedFd>,
     /// Whether the cgroups of pods are followed, or why not.
     pub pods: Result<(), LoadError>,
 }
@@ -97,6 +99,33 @@ pub struct Lifecycle {
 #[derive(Debug)]
 pub struct AttachedHook {
     _links: Vec<Link>,
+    /// To ask the kernel about.
+    pub programs: Vec<OwnedFd>,
+}
+
+/// Attached programs, in the order of their attachment.
+#[derive(Default)]
+struct Attached {
+    links: Vec<Link>,
+    programs: Vec<OwnedFd>,
+}
+
+impl Attached {
+    fn add(
+        &mut self,
+        program: &ProgramMut<'_>,
+        link: libbpf_rs::Result<Link>,
+        what: &str,
+    ) -> Result<(), LoadError> {
+        self.links.push(link.map_err(failed("attach", what))?);
+        let program = program.as_fd().try_clone_to_owned().map_err(Into::into);
+        self.programs.push(program.map_err(failed("keep", what))?);
+        Ok(())
+    }
+
+    fn into_hook(self) -> AttachedHook {
+        AttachedHook { _links: self.links, programs: self.programs }
+    }
 }
 
 /// Sends libbpf's messages to the log, at debug level: what concerns the user is in the error.
@@ -174,9 +203,9 @@ pub fn load_lifecycle(
     };
     // Cgroups first: where a process is stands before its exec.
     let followed = layout.map(|layout| load_cgroups(&maps, layout)).transpose();
-    let (mut links, pods) = match followed {
-        Ok(links) => (links.unwrap_or_default(), Ok(())),
-        Err(error) => (Vec::new(), Err(error)),
+    let (mut attached, pods) = match followed {
+        Ok(attached) => (attached.unwrap_or_default(), Ok(())),
+        Err(error) => (Attached::default(), Err(error)),
     };
     // Exit first: a process that ends between two attachments must not stay in the table for ever.
     for (name, program) in [
@@ -184,13 +213,14 @@ pub fn load_lifecycle(
         ("sched_process_fork", &skel.progs.on_fork),
         ("sched_process_exec", &skel.progs.on_exec),
     ] {
-        links.push(program.attach().map_err(failed("attach", name))?);
+        attached.add(program, program.attach(), name)?;
     }
-    Ok((Lifecycle { _links: links, pods }, maps))
+    let Attached { links, programs } = attached;
+    Ok((Lifecycle { _links: links, programs, pods }, maps))
 }
 
 /// Follows the cgroups of pods as they are made and removed.
-fn load_cgroups(maps: &SharedMaps, layout: &Layout) -> Result<Vec<Link>, LoadError> {
+fn load_cgroups(maps: &SharedMaps, layout: &Layout) -> Result<Attached, LoadError> {
     let what = "cgroups of pods";
     let mut storage = MaybeUninit::uninit();
     let mut open = CgroupSkelBuilder::default().open(&mut storage).map_err(failed("open", what))?;
@@ -199,10 +229,13 @@ fn load_cgroups(maps: &SharedMaps, layout: &Layout) -> Result<Vec<Link>, LoadErr
         constants.hierarchy_id = layout.id;
     }
     let skel = open.load().map_err(failed("load", what))?;
-    [("cgroup_rmdir", &skel.progs.on_rmdir), ("cgroup_mkdir", &skel.progs.on_mkdir)]
-        .into_iter()
-        .map(|(name, program)| program.attach().map_err(failed("attach", name)))
-        .collect()
+    let mut attached = Attached::default();
+    for (name, program) in
+        [("cgroup_rmdir", &skel.progs.on_rmdir), ("cgroup_mkdir", &skel.progs.on_mkdir)]
+    {
+        attached.add(program, program.attach(), name)?;
+    }
+    Ok(attached)
 }
 
 /// Which hook an instance is.
@@ -311,23 +344,16 @@ fn load_kprobe(
     open.progs.kprobe_return.set_autoload(returns);
     let skel = open.load().map_err(failed("load", function))?;
     fill_maps!(skel, maps, config, function);
-    let mut links = Vec::with_capacity(2);
-    if returns {
-        // Before the entry: a call must find its return probe.
-        links.push(
-            skel.progs
-                .kprobe_return
-                .attach_kprobe(true, function)
-                .map_err(failed("attach", function))?,
-        );
+    let mut attached = Attached::default();
+    // The return before the entry: a call must find its return probe.
+    for (program, at_return, used) in
+        [(&skel.progs.kprobe_return, true, returns), (&skel.progs.kprobe_call, false, true)]
+    {
+        if used {
+            attached.add(program, program.attach_kprobe(at_return, function), function)?;
+        }
     }
-    links.push(
-        skel.progs
-            .kprobe_call
-            .attach_kprobe(false, function)
-            .map_err(failed("attach", function))?,
-    );
-    Ok(AttachedHook { _links: links })
+    Ok(attached.into_hook())
 }
 
 fn load_trampoline(
@@ -366,17 +392,17 @@ fn load_trampoline(
     }
     let skel = open.load().map_err(failed("load", function))?;
     fill_maps!(skel, maps, config, function);
-    let mut links = Vec::with_capacity(2);
+    let mut attached = Attached::default();
     for (program, used) in [
         (&skel.progs.fexit_complete, complete),
         (&skel.progs.fexit_return, leave),
         (&skel.progs.fentry_call, entry),
     ] {
         if used {
-            links.push(program.attach().map_err(failed("attach", function))?);
+            attached.add(program, program.attach(), function)?;
         }
     }
-    Ok(AttachedHook { _links: links })
+    Ok(attached.into_hook())
 }
 
 /// Writes the hook's constants; the two front ends share the struct but not its Rust type.

@@ -13,13 +13,14 @@ use tokio::sync::oneshot;
 use crate::event::{Event, Grade};
 use crate::loader::{SharedMaps, Sizes};
 use crate::metrics::{Metrics, MissingLabel};
+use crate::misses::Misses;
 use crate::output::{Outputs, Summary};
 use crate::pods::Pods;
 use crate::pods::associate::missing;
 use crate::pods::hold::Hold;
 use crate::policy::HookTable;
 use crate::process_cache::ProcessCache;
-use crate::sensor::{Loss, Places, Rings, Sensor, SensorStats};
+use crate::sensor::{Loss, Losses, Places, Rings, Sensor, SensorStats};
 
 /// How long a stop waits for a disk, a terminal, a stream or a webhook.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -42,6 +43,7 @@ pub(super) struct Sources {
     pub cache: ProcessCache,
     pub places: Places,
     pub table: HookTable,
+    pub misses: Misses,
 }
 
 /// The running thread.
@@ -62,8 +64,9 @@ impl Reader {
     ) -> Result<(Self, oneshot::Receiver<()>), ReaderError> {
         let handle = |map: &MapHandle| MapHandle::try_from(map).map_err(ReaderError::Rings);
         let (telemetry, lifecycle) = (handle(&maps.telemetry)?, handle(&maps.lifecycle)?);
-        let (control, losses) = (handle(&maps.control)?, handle(&maps.losses)?);
-        let Sources { cache, places, table } = sources;
+        let control = handle(&maps.control)?;
+        let Sources { cache, places, table, misses } = sources;
+        let losses = Losses::new(handle(&maps.losses)?, misses);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let (opened, open_result) = std::sync::mpsc::channel();

@@ -10,6 +10,7 @@ use crate::capabilities::Capabilities;
 use crate::cgroups::{self, Layout, ScopeMaps, ScopeMapsError, Seeded};
 use crate::loader::{self, Lifecycle, LoadError, Sizes};
 use crate::metrics::Metrics;
+use crate::misses::Misses;
 use crate::output::{Outputs, Summary};
 use crate::planner::Preference;
 use crate::pods::hold::Hold;
@@ -59,7 +60,7 @@ impl Sensing {
     ) -> Result<Self, SensingError> {
         let sizes = Sizes::for_memory(memory_bytes());
         let layout = Layout::detect(cgroup_root);
-        let (lifecycle, maps) = loader::load_lifecycle(sizes, layout.as_ref().ok())?;
+        let (mut lifecycle, maps) = loader::load_lifecycle(sizes, layout.as_ref().ok())?;
         let mut cache = ProcessCache::new(node, sensor::boot_wall_ns());
         let pods = match (&layout, &lifecycle.pods) {
             (Err(error), _) => Err(error.to_string()),
@@ -83,6 +84,7 @@ impl Sensing {
         let proc = Path::new("/proc");
         let processes = seed_processes(proc, &mut cache, &in_pods, &mut places, &maps.processes);
         let mut policies = PolicySet::new(maps, capabilities, prefer);
+        policies.misses().add(Misses::LIFECYCLE, std::mem::take(&mut lifecycle.programs));
         if let Some(known) = known {
             policies.keep_scopes(Arc::new(known.clone()));
         }
@@ -92,7 +94,7 @@ impl Sensing {
         let (reader, ended) = Reader::start(
             policies.maps(),
             sizes,
-            Sources { cache, places, table: policies.table() },
+            Sources { cache, places, table: policies.table(), misses: policies.misses() },
             outputs,
             Hold::new(known.cloned().unwrap_or_default()),
             Arc::clone(metrics),

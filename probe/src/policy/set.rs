@@ -13,6 +13,7 @@ use crate::capabilities::Capabilities;
 use crate::event;
 use crate::kernel::{KernelError, RunningKernel};
 use crate::loader::{self, AttachedHook, Identity, LoadError, SharedMaps};
+use crate::misses::Misses;
 use crate::planner::{self, Backend, Outcome, PlannedHook, Preference, Refusal};
 
 /// How long an exchanged policy's hooks stay attached, silent at entry, so that calls under way return
@@ -89,6 +90,7 @@ pub struct PolicySet {
     /// Why no process can be told to be of a pod or of the host.
     blind: Option<String>,
     bits: BitPool,
+    misses: Misses,
     next_hook: u32,
     next_generation: u32,
 }
@@ -139,6 +141,7 @@ impl PolicySet {
             scopes: Arc::new(NoPods),
             blind: None,
             bits: BitPool::default(),
+            misses: Misses::default(),
             next_hook: 1,
             next_generation: 1,
         }
@@ -158,6 +161,12 @@ impl PolicySet {
     #[must_use]
     pub fn table(&self) -> HookTable {
         Arc::clone(&self.table)
+    }
+
+    /// Calls that the kernel ran no program for.
+    #[must_use]
+    pub fn misses(&self) -> Misses {
+        self.misses.clone()
     }
 
     /// The shared maps.
@@ -214,7 +223,10 @@ impl PolicySet {
             )
             .map_err(|source| ApplyError::Load { path: hook.path.to_string(), source });
             match attached {
-                Ok(attached) => hooks.push((id.hook, attached)),
+                Ok(mut attached) => {
+                    self.misses.add(id.hook, std::mem::take(&mut attached.programs));
+                    hooks.push((id.hook, attached));
+                }
                 Err(error) => {
                     self.forget(hooks.iter().map(|(n, _)| *n).chain([id.hook]));
                     return Err(error);
@@ -312,6 +324,7 @@ impl PolicySet {
         if let Ok(mut table) = self.table.write() {
             for n in hooks {
                 table.remove(&n);
+                self.misses.remove(n);
             }
         }
     }
@@ -319,11 +332,15 @@ impl PolicySet {
     /// Detaches after a grace. The numbers stay known as long as records of theirs may be in the ring.
     fn retire(&self, old: Loaded) {
         let table = Arc::clone(&self.table);
+        let misses = self.misses.clone();
         let numbers: Vec<u32> = old.hooks.iter().map(|(n, _)| *n).collect();
         std::thread::spawn(move || {
             std::thread::sleep(RETURN_GRACE);
             let Loaded { hooks, bit, .. } = old;
             drop(hooks);
+            for hook in &numbers {
+                misses.remove(*hook);
+            }
             std::thread::sleep(Duration::from_secs(30));
             // Not before no program can run any more: the next owner of the bit selects other pods.
             drop(bit);

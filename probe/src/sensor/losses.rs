@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 use super::record;
+use crate::misses::Misses;
 
 /// Why a record or an action was lost; `enum loss` in `records.h` and, last, what the numbers prove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,13 +25,15 @@ pub enum Loss {
     SignalFailed = 5,
     /// too many cgroups of pods; the rest count as the host's
     CgroupTableFull = 6,
+    /// the kernel did not run a program, for it was running on that CPU already; calls, whether wanted or not
+    RecursionMiss = 7,
     /// records missing between two that came: the sum of what the rings lost, counted independently
-    SequenceGap = 7,
+    SequenceGap = 8,
 }
 
 impl Loss {
     /// How many causes there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
     /// All of them, in the order of [`super::SensorStats::lost`].
     pub const ALL: [Self; Self::COUNT] = [
         Self::LifecycleRingFull,
@@ -40,6 +43,7 @@ impl Loss {
         Self::ProcessTableFull,
         Self::SignalFailed,
         Self::CgroupTableFull,
+        Self::RecursionMiss,
         Self::SequenceGap,
     ];
 
@@ -54,6 +58,7 @@ impl Loss {
             Self::ProcessTableFull => "process_table_full",
             Self::SignalFailed => "signal_failed",
             Self::CgroupTableFull => "cgroup_table_full",
+            Self::RecursionMiss => "recursion_miss",
             Self::SequenceGap => "sequence_gap",
         }
     }
@@ -63,16 +68,17 @@ impl Loss {
 #[derive(Debug)]
 pub struct Losses {
     map: MapHandle,
+    misses: Misses,
     /// Last number by CPU and ring.
     last: HashMap<(u16, bool), u64>,
     gaps: u64,
 }
 
 impl Losses {
-    /// Over map `losses`.
+    /// Over map `losses`, and what the kernel counts itself.
     #[must_use]
-    pub fn new(map: MapHandle) -> Self {
-        Self { map, last: HashMap::new(), gaps: 0 }
+    pub fn new(map: MapHandle, misses: Misses) -> Self {
+        Self { map, misses, last: HashMap::new(), gaps: 0 }
     }
 
     /// A record came.
@@ -101,6 +107,7 @@ impl Losses {
                     .fold(0, u64::wrapping_add);
             }
         }
+        out[Loss::RecursionMiss as usize] = self.misses.total();
         out[Loss::SequenceGap as usize] = self.gaps;
         out
     }

@@ -15,7 +15,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use libbpf_rs::MapHandle;
 
 pub use losses::{Loss, Losses};
 pub use places::Places;
@@ -96,12 +95,12 @@ impl Sensor {
         cache: ProcessCache,
         places: Places,
         table: HookTable,
-        losses: MapHandle,
+        losses: Losses,
     ) -> Self {
         Self {
             rings,
             translator: Translator::new(cache, places, table),
-            losses: Losses::new(losses),
+            losses,
             clock_read: Instant::now(),
         }
     }
