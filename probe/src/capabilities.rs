@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bpf::trial::{OpenTrialSkel, TrialSkel, TrialSkelBuilder};
 
+mod preemption;
 pub mod text;
 
 /// Whether a class of programs works here.
@@ -52,6 +53,9 @@ pub struct Capabilities {
     pub kprobe: Support,
     /// BPF trampolines: fentry and fexit, with the argument helpers of 5.17
     pub fentry: Support,
+    /// The kernel preempts tasks inside the programs of trampolines, which hides calls of others from them.
+    #[serde(default)]
+    pub preemption: bool,
     /// BPF LSM, listed in `lsm=`
     pub lsm: Support,
     /// changing the return value of security hooks
@@ -74,6 +78,7 @@ impl Capabilities {
                 "/sys/kernel/btf/vmlinux is missing: the kernel was built without CONFIG_DEBUG_INFO_BTF",
             )
         };
+        let fentry = trial(|s| &mut s.progs.trial_fentry, |s| s.progs.trial_fentry.attach());
         Self {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             lockdown: lockdown(),
@@ -83,7 +88,8 @@ impl Capabilities {
                 |s| s.progs.trial_lifecycle.attach(),
             ),
             kprobe: trial(|s| &mut s.progs.trial_kprobe, |s| s.progs.trial_kprobe.attach()),
-            fentry: trial(|s| &mut s.progs.trial_fentry, |s| s.progs.trial_fentry.attach()),
+            preemption: fentry.is_yes() && preemption::is_preempted(),
+            fentry,
             lsm: lsm(),
             fmod_ret: trial(|s| &mut s.progs.trial_fmod_ret, |s| s.progs.trial_fmod_ret.attach()),
             raw_syscalls: trial(
@@ -110,10 +116,7 @@ fn trial(
         Ok(open) => open,
         Err(error) => return no(format!("open: {}", kernel_word(&error))),
     };
-    for mut program in open.open_object_mut().progs_mut() {
-        program.set_autoload(false);
-    }
-    choose(&mut open).set_autoload(true);
+    choose_only(&mut open, choose);
     let skel = match open.load() {
         Ok(skel) => skel,
         Err(error) => return no(format!("load: {}", kernel_word(&error))),
@@ -122,6 +125,16 @@ fn trial(
         Ok(_link) => Support::Yes,
         Err(error) => no(format!("attach: {}", kernel_word(&error))),
     }
+}
+
+fn choose_only<'o>(
+    open: &mut OpenTrialSkel<'o>,
+    choose: impl for<'a> FnOnce(&'a mut OpenTrialSkel<'o>) -> &'a mut OpenProgramMut<'o>,
+) {
+    for mut program in open.open_object_mut().progs_mut() {
+        program.set_autoload(false);
+    }
+    choose(open).set_autoload(true);
 }
 
 /// The kernel's own words for an error number, without libbpf's story around them.

@@ -62,7 +62,8 @@ mod tests {
 
     #[test]
     fn the_kernels_line_is_found() {
-        let info = "pos:\t0\nprog_type:\t26\nrun_cnt:\t12\nrecursion_misses:\t31\nverified_insns:\t9\n";
+        let info =
+            "pos:\t0\nprog_type:\t26\nrun_cnt:\t12\nrecursion_misses:\t31\nverified_insns:\t9\n";
         assert_eq!(parse(info), Some(31));
         assert_eq!(parse("pos:\t0\nflags:\t02\n"), None, "kernels before 5.12 do not tell");
     }

@@ -54,7 +54,7 @@ impl fmt::Display for Backend {
 /// Which backends the planner may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Preference {
-    /// The cheapest that works.
+    /// The cheapest that sees every call.
     #[default]
     Auto,
     /// Trampolines only.
@@ -167,7 +167,9 @@ fn plan_hook(
     }
     let in_btf = facts.is_none_or(|f| f.parameters.is_some());
     let parameters = facts.and_then(|f| f.parameters).unwrap_or_default();
-    if prefer != Preference::Kprobe && caps.fentry.is_yes() && in_btf {
+    // Where trampolines would miss calls, they are the second choice.
+    let instead = caps.preemption && caps.kprobe.is_yes() && prefer == Preference::Auto;
+    if prefer != Preference::Kprobe && caps.fentry.is_yes() && in_btf && !instead {
         return Outcome::Attach { backend: trampoline(hook), parameters };
     }
     if prefer != Preference::Fentry && caps.kprobe.is_yes() {
@@ -283,6 +285,7 @@ mod tests {
             lifecycle: Support::Yes,
             kprobe: support(kprobe),
             fentry: support(fentry),
+            preemption: false,
             lsm: support(fentry),
             fmod_ret: support(fentry),
             raw_syscalls: Support::Yes,
@@ -329,6 +332,21 @@ mod tests {
             Outcome::Refuse(refusal) => refusal,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn where_trampolines_would_miss_calls_kprobes_are_chosen() {
+        let backend = |caps: Capabilities, prefer| {
+            let hook = hook(HookTarget::Function("tcp_connect".into()), true, false);
+            match outcome(hook, &Capabilities { preemption: true, ..caps }, prefer) {
+                Outcome::Attach { backend, .. } => Some(backend),
+                _ => None,
+            }
+        };
+        let auto = Preference::Auto;
+        assert_eq!(backend(caps(true, true), auto), Some(Backend::KprobeKretprobe));
+        assert_eq!(backend(caps(true, true), Preference::Fentry), Some(Backend::Fexit));
+        assert_eq!(backend(caps(true, false), auto), Some(Backend::Fexit), "better than nothing");
     }
 
     #[test]

@@ -31,11 +31,7 @@ fn shipping_as(state: ShippingState, reason: Option<&str>) -> Option<ShippingRep
     })
 }
 
-fn facts(
-    capabilities: &Capabilities,
-    sight: Sight,
-    policies: Vec<NodePolicy>,
-) -> Facts<'_> {
+fn facts(capabilities: &Capabilities, sight: Sight, policies: Vec<NodePolicy>) -> Facts<'_> {
     Facts { capabilities, sight, policies, lost: vec![], past: None, troubles: vec![] }
 }
 

@@ -135,7 +135,8 @@ impl Reporter {
     /// Starts, with what an earlier process left.
     pub fn start(settings: OperatorSettings, rt: &Handle, metrics: &Arc<Metrics>) -> Self {
         let outbox = Arc::new(Outbox::new(Arc::clone(metrics)));
-        let OperatorSettings { url, token, certificate, node, folder, troubles, backoff } = settings;
+        let OperatorSettings { url, token, certificate, node, folder, troubles, backoff } =
+            settings;
         let file = folder.map(|folder| folder.join("hits.json"));
         match file.as_deref().map(restore) {
             Some(Ok(left)) if !left.is_empty() => {

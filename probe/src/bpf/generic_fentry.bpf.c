@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* Front end: BPF trampolines (fentry, fexit), several times cheaper than a kprobe. */
-#define PATH_BY_LOOP
-#include "cpu.h"
 #include "generic.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -34,76 +32,55 @@ static __always_inline void read_regs(struct slot *s, void *ctx)
 	}
 }
 
-static __always_inline void call(void *ctx)
-{
-	struct slot *s;
-
-	if (is_silent() || is_self() || !is_in_scope())
-		return;
-	s = slot_claim();
-	if (!s)
-		return;
-	read_regs(s, ctx);
-	on_call(s, cfg.has_ret);
-	slot_release(s);
-}
-
-static __always_inline void call_returns(void *ctx)
-{
-	struct slot *s;
-	u64 v = 0;
-
-	if (is_self())
-		return;
-	s = slot_claim();
-	if (!s)
-		return;
-	bpf_get_func_ret(ctx, &v);
-	s->ret = v;
-	on_return(s);
-	slot_release(s);
-}
-
-static __always_inline void call_and_return(void *ctx)
-{
-	struct slot *s;
-	u64 v = 0;
-
-	if (is_silent() || is_self() || !is_in_scope())
-		return;
-	s = slot_claim();
-	if (!s)
-		return;
-	read_regs(s, ctx);
-	bpf_get_func_ret(ctx, &v);
-	s->ret = v;
-	on_complete(s);
-	slot_release(s);
-}
-
 SEC("fentry")
 int fentry_call(void *ctx)
 {
-	hold_cpu();
-	call(ctx);
-	leave_cpu();
+	struct slot *s;
+
+	if (is_silent() || is_self() || !is_in_scope())
+		return 0;
+	s = slot_claim();
+	if (!s)
+		return 0;
+	read_regs(s, ctx);
+	on_call(s, cfg.has_ret);
+	slot_release(s);
 	return 0;
 }
 
 SEC("fexit")
 int fexit_return(void *ctx)
 {
-	hold_cpu();
-	call_returns(ctx);
-	leave_cpu();
+	struct slot *s;
+	u64 v = 0;
+
+	if (is_self())
+		return 0;
+	s = slot_claim();
+	if (!s)
+		return 0;
+	bpf_get_func_ret(ctx, &v);
+	s->ret = v;
+	on_return(s);
+	slot_release(s);
 	return 0;
 }
 
 SEC("fexit")
 int fexit_complete(void *ctx)
 {
-	hold_cpu();
-	call_and_return(ctx);
-	leave_cpu();
+	struct slot *s;
+	u64 v = 0;
+
+	if (is_silent() || is_self() || !is_in_scope())
+		return 0;
+	s = slot_claim();
+	if (!s)
+		return 0;
+	read_regs(s, ctx);
+	bpf_get_func_ret(ctx, &v);
+	s->ret = v;
+	on_complete(s);
+	slot_release(s);
 	return 0;
 }

@@ -108,17 +108,10 @@ static __always_inline bool at_root(const struct path_walk *w)
 }
 
 /*
- * The verifier is to check a component once instead of once per iteration. Where trampolines are, bpf_loop is; a
- * global function does it on older kernels, but 6.10 to 6.14 refuse those while preemption is off.
+ * One component. A global function: the verifier checks it once instead of once per iteration.
+ * Returns 1 when the walk is over.
  */
-#ifdef PATH_BY_LOOP
-#define PATH_STEP static __always_inline
-#else
-#define PATH_STEP __noinline
-#endif
-
-/* One component. Returns 1 when the walk is over. */
-PATH_STEP int path_step(u32 slot)
+__noinline int path_step(u32 slot)
 {
 	struct path_walk *w = bpf_map_lookup_elem(&path_walks, &slot);
 	struct dentry_head d = {};
@@ -146,39 +139,6 @@ PATH_STEP int path_step(u32 slot)
 	return w->flags & PATH_UNRESOLVED ? 1 : 0;
 }
 
-#ifdef PATH_BY_LOOP
-struct path_progress {
-	u32 slot;
-	int done;
-};
-
-static int path_next(u32 i, void *progress)
-{
-	struct path_progress *p = progress;
-
-	p->done = path_step(p->slot);
-	return p->done;
-}
-
-/* All components, as far as PATH_STEPS go. Returns 1 when the walk is over. */
-static __always_inline int path_steps(u32 slot)
-{
-	struct path_progress p = {.slot = slot};
-
-	bpf_loop(PATH_STEPS, path_next, &p, 0);
-	return p.done;
-}
-#else
-static __always_inline int path_steps(u32 slot)
-{
-	for (int i = 0; i < PATH_STEPS; i++) {
-		if (path_step(slot))
-			return 1;
-	}
-	return 0;
-}
-#endif
-
 /*
  * Fills the slot's walk; the text is [off, MAX_PATH). Pipes and sockets have an empty one.
  * `p` is a struct path in kernel memory.
@@ -190,6 +150,7 @@ static __noinline struct path_walk *path_read(u32 slot, const struct path *p)
 	struct path_ptrs start = {};
 	struct vfsmount *mnt;
 	struct fs_struct *fs;
+	int done = 0;
 
 	if (!w)
 		return NULL;
@@ -206,7 +167,12 @@ static __noinline struct path_walk *path_read(u32 slot, const struct path *p)
 	}
 	mnt = start.mnt;
 	w->mnt_root = BPF_CORE_READ(mnt, mnt_root);
-	if (!path_steps(slot))
+	for (int i = 0; i < PATH_STEPS; i++) {
+		done = path_step(slot);
+		if (done)
+			break;
+	}
+	if (!done)
 		w->flags |= PATH_UNRESOLVED;
 	if (w->off >= MAX_PATH && at_root(w)) {
 		w->off = MAX_PATH - 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The working memory of one call. A CPU has several: programs are interrupted by a softirq's call and, where the
- * kernel is too old for cpu.h, preempted by another task's, so memory is claimed, not assumed free.
+ * The working memory of one call. A CPU has several: fentry programs can be preempted by another task's
+ * call and interrupted by a softirq's, so memory is claimed, not assumed free.
  */
 #ifndef SW_SLOT_H
 #define SW_SLOT_H

@@ -208,6 +208,7 @@ struct task_struct {
 	struct fs_struct *fs;
 	const struct cred *cred;
 	struct pid *thread_pid;
+	unsigned long nivcsw;
 	struct signal_struct *signal;
 	struct css_set *cgroups;
 	kuid_t loginuid;

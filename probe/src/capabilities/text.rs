@@ -40,7 +40,7 @@ impl fmt::Display for Table<'_> {
         let unused = "no policy uses it yet";
         row(f, "exec/exit", &node.lifecycle, "btf tracepoints")?;
         row(f, "kprobe", &node.kprobe, "kernel functions and system calls")?;
-        row(f, "fentry/fexit", &node.fentry, "kernel functions and system calls, at less cost")?;
+        row(f, "fentry/fexit", &node.fentry, trampolines(node))?;
         if node.lsm == node.fmod_ret {
             row(f, "lsm, fmod_ret", &node.lsm, unused)?;
         } else {
@@ -50,6 +50,18 @@ impl fmt::Display for Table<'_> {
         row(f, "syscalls", &node.raw_syscalls, "raw tracepoints; no policy uses them yet")?;
         row(f, "uprobe", &node.uprobe, unused)?;
         writeln!(f, "{}", verdict(node))
+    }
+}
+
+const fn trampolines(node: &Capabilities) -> &'static str {
+    match (node.preemption, node.kprobe.is_yes()) {
+        (false, _) => "kernel functions and system calls, at less cost",
+        (true, true) => {
+            "not used: this kernel preempts their programs, and so hides calls; kprobes do not have that"
+        }
+        (true, false) => {
+            "kernel functions and system calls; this kernel preempts their programs, and so hides calls (lost, recursion_miss)"
+        }
     }
 }
 
@@ -94,6 +106,7 @@ mod tests {
             lifecycle: Support::Yes,
             kprobe: no("attach: Operation not supported"),
             fentry: no("load: Operation not permitted"),
+            preemption: false,
             lsm: no("load: Operation not permitted"),
             fmod_ret: no("load: Operation not permitted"),
             raw_syscalls: Support::Yes,
@@ -117,6 +130,19 @@ policies with kernel functions (tcp_connect, security_*) or system calls cannot 
 "
         );
         assert_eq!(in_short(&restricted()), "6.18.44, BTF");
+    }
+
+    #[test]
+    fn a_kernel_that_preempts_programs() {
+        let mut node = Capabilities {
+            fentry: Support::Yes,
+            preemption: true,
+            kprobe: Support::Yes,
+            ..restricted()
+        };
+        assert!(Table(&node).to_string().contains("  fentry/fexit    yes   not used: this kernel"));
+        node.kprobe = Support::No { reason: "load: Operation not permitted".into() };
+        assert!(Table(&node).to_string().contains("and so hides calls (lost, recursion_miss)\n"));
     }
 
     #[test]

@@ -113,6 +113,7 @@ impl Node {
                 lifecycle: Support::Yes,
                 kprobe: Support::Yes,
                 fentry: Support::Yes,
+                preemption: false,
                 lsm: Support::Yes,
                 fmod_ret: Support::Yes,
                 raw_syscalls: Support::Yes,

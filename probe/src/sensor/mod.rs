@@ -15,7 +15,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-
 pub use losses::{Loss, Losses};
 pub use places::Places;
 pub use ring::{Rings, boot_now};

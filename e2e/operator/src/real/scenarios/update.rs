@@ -106,11 +106,7 @@ async fn exchange(place: &Place) -> Result {
             .copied()
             .unwrap_or_default()
     );
-    ensure!(
-        seconds.len() >= lasted,
-        "rows in {} seconds of {lasted}: {seconds:?}",
-        seconds.len()
-    );
+    ensure!(seconds.len() >= lasted, "rows in {} seconds of {lasted}: {seconds:?}", seconds.len());
     ensure!(first_new == last_old + 1, "old and new mix: {last_old}, {first_new}");
     kubectl.run(&["delete", "securitywatch", "exchange", "--timeout=90s"]).await?;
     Ok(())
