@@ -60,6 +60,14 @@ fn run(guest: &Guest) -> Outcome {
     outcome
 }
 
+/// Those that this kernel has.
+const fn backends(kernel: Kernel) -> &'static [&'static str] {
+    match kernel {
+        Kernel::V6_1 => &["fentry", "kprobe"],
+        Kernel::V6_12 => &["fentry", "kprobe", "kprobe-multi"],
+    }
+}
+
 /// The events of one kind: their bodies.
 fn events(outcome: &Outcome, kind: &str) -> Vec<Value> {
     let lines = outcome.text("events");
@@ -102,7 +110,7 @@ fn capabilities_are_those_of_the_kernel() {
 
 #[test]
 #[ignore = "boots guest kernels: make test"]
-fn both_backends_see_the_same() {
+fn all_backends_see_the_same() {
     let script = "
         start -f /watched.yaml --backend $BACKEND
         /bin/cat /etc/passwd > /dev/null
@@ -112,7 +120,7 @@ fn both_backends_see_the_same() {
         stop
     ";
     for kernel in Kernel::ALL {
-        for backend in ["fentry", "kprobe"] {
+        for &backend in backends(kernel) {
             let outcome = run(&guest(kernel, &format!("BACKEND={backend}\n{script}")));
             let context = format!("{} {backend}\n{}", kernel.series(), outcome.text("log"));
             assert_eq!(outcome.text("probe.code"), "0\n", "{context}");
@@ -166,7 +174,7 @@ spec:
         stop
     ";
     for kernel in Kernel::ALL {
-        for backend in ["fentry", "kprobe"] {
+        for &backend in backends(kernel) {
             let guest = guest(kernel, &format!("BACKEND={backend}\n{script}")).file(
                 "/deadly.yaml",
                 policy,
@@ -291,6 +299,7 @@ fn who_is_preempted_in_a_hook_hides_nobody() {
     };
     assert_eq!(seen("voluntary", "auto"), (READS, 0, false));
     assert_eq!(seen("full", "auto"), (READS, 0, true));
+    assert_eq!(seen("full", "kprobe-multi"), (READS, 0, true));
     // Who insists on trampolines is told what they missed; the calls of the other process count as well.
     let (events, missed, told) = seen("full", "fentry");
     assert!(events as u64 + missed >= READS as u64 && told, "{events} seen, {missed} missed");

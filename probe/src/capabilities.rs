@@ -51,6 +51,9 @@ pub struct Capabilities {
     pub lifecycle: Support,
     /// kprobe and kretprobe
     pub kprobe: Support,
+    /// The same by the ftrace of 5.18 and newer, for which perf events need not be allowed
+    #[serde(default = "untried")]
+    pub kprobe_multi: Support,
     /// BPF trampolines: fentry and fexit, with the argument helpers of 5.17
     pub fentry: Support,
     /// The kernel preempts tasks inside the programs of trampolines, which hides calls of others from them.
@@ -67,6 +70,12 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
+    /// Whether there is a kprobe of one kind or the other.
+    #[must_use]
+    pub const fn has_kprobes(&self) -> bool {
+        self.kprobe.is_yes() || self.kprobe_multi.is_yes()
+    }
+
     /// Tries every class on the running kernel. Needs CAP_BPF and CAP_PERFMON; without them each class
     /// is refused with the kernel's word.
     #[must_use]
@@ -88,6 +97,10 @@ impl Capabilities {
                 |s| s.progs.trial_lifecycle.attach(),
             ),
             kprobe: trial(|s| &mut s.progs.trial_kprobe, |s| s.progs.trial_kprobe.attach()),
+            kprobe_multi: trial(
+                |s| &mut s.progs.trial_kprobe_multi,
+                |s| s.progs.trial_kprobe_multi.attach_kprobe_multi(false, vec![TRIAL_FUNCTION]),
+            ),
             preemption: fentry.is_yes() && preemption::is_preempted(),
             fentry,
             lsm: lsm(),
@@ -100,6 +113,14 @@ impl Capabilities {
             btf,
         }
     }
+}
+
+/// What a trial of kprobes is put on: every kernel has it.
+const TRIAL_FUNCTION: &str = "security_file_permission";
+
+/// For descriptions of nodes that are older than the class.
+fn untried() -> Support {
+    no("not tried")
 }
 
 fn no(reason: impl Into<String>) -> Support {

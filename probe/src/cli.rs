@@ -205,6 +205,7 @@ impl ColorWhen {
 pub enum BackendChoice {
     Auto,
     Kprobe,
+    KprobeMulti,
     Fentry,
 }
 

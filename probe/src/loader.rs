@@ -4,7 +4,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenMapMut, PrintLevel, ProgramMut};
+use libbpf_rs::{
+    Link, MapCore, MapFlags, MapHandle, OpenMapMut, PrintLevel, ProgramAttachType, ProgramMut,
+};
 
 use crate::bpf::cgroup::CgroupSkelBuilder;
 use crate::bpf::generic_fentry::GenericFentrySkelBuilder;
@@ -273,9 +275,10 @@ pub fn load_hook(
     (rodata.scope, rodata.scope_bit) = id.scope.constants();
     rodata.hierarchy = maps.hierarchy as u32;
     match backend {
-        Backend::Kprobe | Backend::KprobeKretprobe => {
-            load_kprobe(maps, *rodata, config, backend, function)
-        }
+        Backend::Kprobe
+        | Backend::KprobeKretprobe
+        | Backend::KprobeMulti
+        | Backend::KprobeKretprobeMulti => load_kprobe(maps, *rodata, config, backend, function),
         Backend::Fentry | Backend::Fexit | Backend::FentryFexit => {
             load_trampoline(maps, *rodata, config, backend, function, parameters)
         }
@@ -335,13 +338,19 @@ fn load_kprobe(
     backend: Backend,
     function: &str,
 ) -> Result<AttachedHook, LoadError> {
-    let returns = backend == Backend::KprobeKretprobe;
+    let returns = matches!(backend, Backend::KprobeKretprobe | Backend::KprobeKretprobeMulti);
+    let multi = matches!(backend, Backend::KprobeMulti | Backend::KprobeKretprobeMulti);
     let mut storage = MaybeUninit::uninit();
     let mut open =
         GenericKprobeSkelBuilder::default().open(&mut storage).map_err(failed("open", function))?;
     prepare_maps!(open, maps, config, function);
     set_rodata(&mut open.maps.rodata_hook, &rodata).map_err(failed("configure", function))?;
     open.progs.kprobe_return.set_autoload(returns);
+    if multi {
+        for program in [&mut open.progs.kprobe_call, &mut open.progs.kprobe_return] {
+            program.set_attach_type(ProgramAttachType::KprobeMulti);
+        }
+    }
     let skel = open.load().map_err(failed("load", function))?;
     fill_maps!(skel, maps, config, function);
     let mut attached = Attached::default();
@@ -350,7 +359,12 @@ fn load_kprobe(
         [(&skel.progs.kprobe_return, true, returns), (&skel.progs.kprobe_call, false, true)]
     {
         if used {
-            attached.add(program, program.attach_kprobe(at_return, function), function)?;
+            let link = if multi {
+                program.attach_kprobe_multi(at_return, vec![function])
+            } else {
+                program.attach_kprobe(at_return, function)
+            };
+            attached.add(program, link, function)?;
         }
     }
     Ok(attached.into_hook())

@@ -37,6 +37,10 @@ pub enum Backend {
     Kprobe,
     /// The same with a return probe.
     KprobeKretprobe,
+    /// By ftrace, without perf events.
+    KprobeMulti,
+    /// The same with a return probe.
+    KprobeKretprobeMulti,
 }
 
 impl fmt::Display for Backend {
@@ -47,6 +51,8 @@ impl fmt::Display for Backend {
             Self::FentryFexit => "fentry+fexit",
             Self::Kprobe => "kprobe",
             Self::KprobeKretprobe => "kprobe+kretprobe",
+            Self::KprobeMulti => "kprobe.multi",
+            Self::KprobeKretprobeMulti => "kprobe.multi+kretprobe.multi",
         })
     }
 }
@@ -61,6 +67,8 @@ pub enum Preference {
     Fentry,
     /// kprobes only.
     Kprobe,
+    /// kprobes by ftrace only.
+    KprobeMulti,
 }
 
 /// The reason of a hook that is right but that this node has no way to serve.
@@ -168,13 +176,19 @@ fn plan_hook(
     let in_btf = facts.is_none_or(|f| f.parameters.is_some());
     let parameters = facts.and_then(|f| f.parameters).unwrap_or_default();
     // Where trampolines would miss calls, they are the second choice.
-    let instead = caps.preemption && caps.kprobe.is_yes() && prefer == Preference::Auto;
-    if prefer != Preference::Kprobe && caps.fentry.is_yes() && in_btf && !instead {
+    let instead = caps.preemption && caps.has_kprobes() && prefer == Preference::Auto;
+    let trampolines = matches!(prefer, Preference::Auto | Preference::Fentry);
+    if trampolines && caps.fentry.is_yes() && in_btf && !instead {
         return Outcome::Attach { backend: trampoline(hook), parameters };
     }
-    if prefer != Preference::Fentry && caps.kprobe.is_yes() {
-        let backend =
-            if hook.returns.is_some() { Backend::KprobeKretprobe } else { Backend::Kprobe };
+    let plain = caps.kprobe.is_yes() && prefer != Preference::KprobeMulti;
+    if prefer != Preference::Fentry && (plain || caps.kprobe_multi.is_yes()) {
+        let backend = match (hook.returns.is_some(), plain) {
+            (false, true) => Backend::Kprobe,
+            (true, true) => Backend::KprobeKretprobe,
+            (false, false) => Backend::KprobeMulti,
+            (true, false) => Backend::KprobeKretprobeMulti,
+        };
         return Outcome::Attach { backend, parameters };
     }
     Outcome::Refuse(no_backend(function, call, caps, prefer, in_btf))
@@ -230,12 +244,16 @@ fn no_backend(
     };
     let message = match prefer {
         Preference::Auto => format!(
-            "no way to hook {function} on kernel {}: fentry: {fentry}; kprobe: {}",
+            "no way to hook {function} on kernel {}: fentry: {fentry}; kprobe: {}; kprobe.multi: {}",
             caps.kernel,
-            why(&caps.kprobe)
+            why(&caps.kprobe),
+            why(&caps.kprobe_multi)
         ),
         Preference::Fentry => format!("--backend fentry: {fentry}"),
         Preference::Kprobe => format!("--backend kprobe: {}", why(&caps.kprobe)),
+        Preference::KprobeMulti => {
+            format!("--backend kprobe-multi: {}", why(&caps.kprobe_multi))
+        }
     };
     Refusal { reason: BACKEND_UNAVAILABLE, path, message }
 }
@@ -284,6 +302,7 @@ mod tests {
             cgroup: "v2".into(),
             lifecycle: Support::Yes,
             kprobe: support(kprobe),
+            kprobe_multi: support(false),
             fentry: support(fentry),
             preemption: false,
             lsm: support(fentry),
@@ -346,6 +365,8 @@ mod tests {
         let auto = Preference::Auto;
         assert_eq!(backend(caps(true, true), auto), Some(Backend::KprobeKretprobe));
         assert_eq!(backend(caps(true, true), Preference::Fentry), Some(Backend::Fexit));
+        let multi = Capabilities { kprobe_multi: Support::Yes, ..caps(true, false) };
+        assert_eq!(backend(multi, auto), Some(Backend::KprobeKretprobeMulti));
         assert_eq!(backend(caps(true, false), auto), Some(Backend::Fexit), "better than nothing");
     }
 

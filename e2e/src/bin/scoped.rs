@@ -26,6 +26,7 @@ fn start() -> Result<(), Failure> {
     let preference = match backend.as_str() {
         "fentry" => Preference::Fentry,
         "kprobe" => Preference::Kprobe,
+        "kprobe-multi" => Preference::KprobeMulti,
         _ => Preference::Auto,
     };
     run(Path::new(root), File::create(events)?, preference)

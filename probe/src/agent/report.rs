@@ -253,6 +253,7 @@ fn kernel(capabilities: &Capabilities) -> KernelReport {
         ("lifecycle", &c.lifecycle),
         ("fentry", &c.fentry),
         ("kprobe", &c.kprobe),
+        ("kprobe.multi", &c.kprobe_multi),
         ("lsm", &c.lsm),
         ("fmod_ret", &c.fmod_ret),
         ("raw_syscalls", &c.raw_syscalls),

@@ -22,6 +22,12 @@ int trial_kprobe(void *ctx)
 	return 0;
 }
 
+SEC("kprobe.multi")
+int trial_kprobe_multi(void *ctx)
+{
+	return 0;
+}
+
 SEC("fentry/security_file_permission")
 int trial_fentry(void *ctx)
 {

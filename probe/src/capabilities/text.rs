@@ -40,6 +40,7 @@ impl fmt::Display for Table<'_> {
         let unused = "no policy uses it yet";
         row(f, "exec/exit", &node.lifecycle, "btf tracepoints")?;
         row(f, "kprobe", &node.kprobe, "kernel functions and system calls")?;
+        row(f, "kprobe.multi", &node.kprobe_multi, "the same, where perf events are not allowed")?;
         row(f, "fentry/fexit", &node.fentry, trampolines(node))?;
         if node.lsm == node.fmod_ret {
             row(f, "lsm, fmod_ret", &node.lsm, unused)?;
@@ -54,7 +55,7 @@ impl fmt::Display for Table<'_> {
 }
 
 const fn trampolines(node: &Capabilities) -> &'static str {
-    match (node.preemption, node.kprobe.is_yes()) {
+    match (node.preemption, node.has_kprobes()) {
         (false, _) => "kernel functions and system calls, at less cost",
         (true, true) => {
             "not used: this kernel preempts their programs, and so hides calls; kprobes do not have that"
@@ -79,7 +80,7 @@ const fn yes_or_no(support: &Support) -> &'static str {
 
 /// What it comes to.
 fn verdict(node: &Capabilities) -> &'static str {
-    match (node.lifecycle.is_yes(), node.fentry.is_yes() || node.kprobe.is_yes()) {
+    match (node.lifecycle.is_yes(), node.fentry.is_yes() || node.has_kprobes()) {
         (true, true) => {
             "policies with kernel functions (tcp_connect, security_*) and system calls can run on this node"
         }
@@ -105,6 +106,7 @@ mod tests {
             cgroup: "hybrid".into(),
             lifecycle: Support::Yes,
             kprobe: no("attach: Operation not supported"),
+            kprobe_multi: no("attach: Operation not supported"),
             fentry: no("load: Operation not permitted"),
             preemption: false,
             lsm: no("load: Operation not permitted"),
@@ -122,6 +124,7 @@ mod tests {
 kernel 6.18.44  btf yes  lockdown integrity  cgroup hybrid
   exec/exit       yes   btf tracepoints
   kprobe          no    attach: Operation not supported
+  kprobe.multi    no    attach: Operation not supported
   fentry/fexit    no    load: Operation not permitted
   lsm, fmod_ret   no    load: Operation not permitted
   syscalls        yes   raw tracepoints; no policy uses them yet

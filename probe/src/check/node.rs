@@ -112,6 +112,7 @@ impl Node {
                 cgroup: String::new(),
                 lifecycle: Support::Yes,
                 kprobe: Support::Yes,
+                kprobe_multi: Support::Yes,
                 fentry: Support::Yes,
                 preemption: false,
                 lsm: Support::Yes,

@@ -99,6 +99,7 @@ pub const fn preference(choice: BackendChoice) -> Preference {
     match choice {
         BackendChoice::Auto => Preference::Auto,
         BackendChoice::Kprobe => Preference::Kprobe,
+        BackendChoice::KprobeMulti => Preference::KprobeMulti,
         BackendChoice::Fentry => Preference::Fentry,
     }
 }
