@@ -213,6 +213,16 @@ impl Place {
         Ok(Api::all(self.client.clone()).get(node).await?)
     }
 
+    /// What a node's probe reports as lost by this cause, down to its first digit.
+    ///
+    /// # Errors
+    /// There is no report.
+    pub async fn lost(&self, node: &str, cause: &str) -> Result<u64> {
+        let lost = self.report(node).await?.status.and_then(|status| status.lost);
+        let of_cause = lost.iter().flatten().filter(|loss| loss.cause == cause);
+        Ok(of_cause.map(|loss| loss.events.unsigned_abs()).sum())
+    }
+
     /// The rows that SQL selects from Parseable.
     ///
     /// # Errors

@@ -108,11 +108,7 @@ async fn disk_full(place: &Place) -> Result {
         let ready = status.conditions.unwrap_or_default().into_iter().find(|c| c.type_ == "Ready");
         let ready = ready.ok_or("no condition Ready")?;
         ensure!(ready.status == "True", "{}: {}", ready.reason, ready.message);
-        let lost = status.lost.unwrap_or_default();
-        Ok::<_, crate::Error>((
-            ready.message,
-            lost.iter().any(|loss| loss.cause == "event_log" && loss.events > 0),
-        ))
+        Ok::<_, crate::Error>((ready.message, place.lost(NODE, "event_log").await? > 0))
     };
 
     // It fills by itself, too, but not on an idle node.
