@@ -25,6 +25,9 @@ const PROBE_IMAGE: &str = "docker.io/library/securitywatch-probe:0.1.0";
 /// What the chart is installed with.
 pub const VALUES: &[&str] = &["clusterName=e2e", "targets.manageOutboundPolicy=true"];
 
+/// The first node.
+pub const NODE: &str = "node-1";
+
 /// From a change to what it causes on an emulated node.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 

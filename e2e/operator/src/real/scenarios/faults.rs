@@ -6,10 +6,10 @@ use reqwest::Method;
 use securitywatch_api::v1alpha1::SecurityWatch;
 use serde_json::json;
 
-use super::recovery::fires_again;
+use super::recovery::{fires_again, told};
 use super::walkthroughs::POD;
 use crate::install::install;
-use crate::real::place::{PATIENCE, Place, VALUES};
+use crate::real::place::{NODE, PATIENCE, Place, VALUES};
 use crate::real::pods;
 use crate::real::until;
 use crate::scenario::Scenario;
@@ -20,8 +20,6 @@ pub const SCENARIOS: &[Scenario<Place>] = scenarios![
     "a function that the kernel has not: Programmed says so, and the old policy goes on" => no_such_function,
     "the disk is full: the report says what is missing, and events and alerts go on" => disk_full,
 ];
-
-const NODE: &str = "node-1";
 
 async fn parseable_stops(place: &Place) -> Result {
     let kubectl = place.kubectl();
@@ -103,20 +101,14 @@ async fn disk_full(place: &Place) -> Result {
     })
     .await?;
     place.probes_are_ready(1).await?;
-    let told = async || {
-        let status = place.report(NODE).await?.status.unwrap_or_default();
-        let ready = status.conditions.unwrap_or_default().into_iter().find(|c| c.type_ == "Ready");
-        let ready = ready.ok_or("no condition Ready")?;
-        ensure!(ready.status == "True", "{}: {}", ready.reason, ready.message);
-        Ok::<_, crate::Error>((ready.message, place.lost(NODE, "event_log").await? > 0))
-    };
 
     // It fills by itself, too, but not on an idle node.
     on_node("dd if=/dev/zero of=/var/log/securitywatch/filler bs=4k 2> /dev/null || true").await?;
     until("the report says that the event log lacks events", PATIENCE, async || {
         // Something for the log.
         pods::exec(kubectl, "default", POD, &["true"]).await?;
-        let (message, counted) = told().await?;
+        let (message, _) = told(place).await?;
+        let counted = place.lost(NODE, "event_log").await? > 0;
         ensure!(message.contains("No space left on device") && counted, "{message}, {counted}");
         println!("        {message}");
         Ok(())
@@ -129,7 +121,7 @@ async fn disk_full(place: &Place) -> Result {
     on_node("rm /var/log/securitywatch/filler").await?;
     until("the report is silent about the event log again", PATIENCE, async || {
         pods::exec(kubectl, "default", POD, &["true"]).await?;
-        let (message, _) = told().await?;
+        let (message, _) = told(place).await?;
         ensure!(!message.contains("event log"), "{message}");
         Ok(())
     })

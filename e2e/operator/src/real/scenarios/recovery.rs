@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::walkthroughs::POD;
 use crate::control_plane::Button;
 use crate::install::NAMESPACE;
-use crate::real::place::{PATIENCE, Place};
+use crate::real::place::{NODE, PATIENCE, Place};
 use crate::real::pods;
 use crate::real::until;
 use crate::scenario::Scenario;
@@ -22,8 +22,6 @@ pub const SCENARIOS: &[Scenario<Place>] = scenarios![
 pub const RESET: &[Scenario<Place>] = scenarios![
     "the node is reset: everything comes back, and the loss is counted" => node_reset,
 ];
-
-const NODE: &str = "node-1";
 
 /// Reads as fast as it can, for longer than any test.
 const LOAD: &str = "while :; do read -r line < /etc/passwd; done";
@@ -51,7 +49,7 @@ async fn restarts(place: &Place) -> Result<i64> {
 }
 
 /// The message of the report's condition `Ready`, and the losses.
-async fn told(place: &Place) -> Result<(String, Value)> {
+pub async fn told(place: &Place) -> Result<(String, Value)> {
     let status = place.report(NODE).await?.status.unwrap_or_default();
     let ready = status.conditions.unwrap_or_default().into_iter().find(|c| c.type_ == "Ready");
     let ready = ready.ok_or("no condition Ready")?;
