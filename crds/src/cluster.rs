@@ -24,6 +24,9 @@ pub const ALERTS_CERTIFICATE: &str = "alerts.crt";
 /// The Secret, in the operator's namespace, that holds the key of that certificate. No pod mounts it.
 pub const ALERTS_SECRET: &str = "securitywatch-alerts";
 
+/// The Secret, in the operator's namespace, that holds the operator's notification log. No pod mounts it.
+pub const FIRINGS_SECRET: &str = "securitywatch-firings";
+
 /// A part of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AccountPart {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::watch::Alert;
 
 /// What all calls of one alert share.
@@ -35,7 +37,8 @@ impl AlertFacts {
 }
 
 /// The event behind a call.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Hit {
     /// The alert's, filled in.
     pub message: String,

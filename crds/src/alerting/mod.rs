@@ -36,5 +36,5 @@ mod receiver;
 pub mod wire;
 
 pub use call::{AlertFacts, Call, Hit};
-pub use firings::{Due, Firings};
+pub use firings::{Due, Firings, Kept};
 pub use receiver::{ReceiverKind, Verdict};

@@ -1,11 +1,11 @@
 //! The lines to the receivers: for each target of each alert its firings, and room for a few calls.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use securitywatch_api::alerting::{Due, Firings, Hit};
+use securitywatch_api::alerting::{Due, Firings, Hit, Kept};
 use securitywatch_api::watch::Repeat;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -30,6 +30,25 @@ struct Line {
     repeat: Option<Repeat>,
     firings: Firings<Hit>,
     slots: Slots,
+    /// Another process's, of a watch that is not known here yet.
+    is_handed_over: bool,
+}
+
+impl Line {
+    fn new(repeat: Option<Repeat>, slots: Slots) -> Self {
+        let firings = Firings::new(repeat).following_calls();
+        Self { repeat, firings, slots, is_handed_over: false }
+    }
+}
+
+/// A firing of a line, to be kept.
+#[derive(Debug)]
+pub(super) struct KeptLine {
+    pub(super) line: LineKey,
+    pub(super) repeat: Option<Repeat>,
+    /// When the firing ends by itself.
+    pub(super) quiet: Duration,
+    pub(super) firing: Kept<Hit>,
 }
 
 /// Room for calls to one target.
@@ -103,10 +122,10 @@ impl Lines {
         hit: &Hit,
         events: u64,
     ) -> Option<DueOn> {
-        let new = |slots| Line { repeat, firings: Firings::new(repeat), slots };
-        let line = self.lines.entry(key.clone()).or_insert_with(|| new(Slots::new()));
+        let new = || Line::new(repeat, Slots::new());
+        let line = self.lines.entry(key.clone()).or_insert_with(new);
         if line.repeat != repeat {
-            *line = new(line.slots.clone());
+            *line = Line::new(repeat, line.slots.clone());
         }
         let before = line.firings.len();
         let due = line.firings.hit(now, &hit.message, events, || hit.clone());
@@ -114,10 +133,14 @@ impl Lines {
         Some(DueOn { line: key, due: due?, slots: line.slots.clone() })
     }
 
-    /// Calls whose interval has passed; forgets what is over.
-    pub(super) fn tick(&mut self, now: Instant) -> Vec<DueOn> {
+    /// Calls whose interval has passed; forgets what is over. Lines of watches that are not known yet wait.
+    pub(super) fn tick(&mut self, now: Instant, is_known: impl Fn(&str) -> bool) -> Vec<DueOn> {
         let mut all = Vec::new();
         self.lines.retain(|key, line| {
+            if line.is_handed_over && !is_known(&key.watch) {
+                return true;
+            }
+            line.is_handed_over = false;
             let slots = &line.slots;
             line.firings.tick(now, |due| {
                 all.push(DueOn { line: key.clone(), due, slots: slots.clone() });
@@ -128,16 +151,54 @@ impl Lines {
         all
     }
 
+    /// A call has come to its end, whichever that was.
+    pub(super) fn over(&mut self, key: &LineKey, message: &str, call: u32) {
+        if let Some(line) = self.lines.get_mut(key) {
+            line.firings.over(message, call);
+        }
+    }
+
+    /// What the next process should know.
+    pub(super) fn keep(&self, now: Instant) -> Vec<KeptLine> {
+        let of = |(key, line): (&LineKey, &Line)| {
+            let (key, repeat, quiet) = (key.clone(), line.repeat, line.firings.quiet());
+            let kept: Vec<_> = line.firings.keep(now).collect();
+            kept.into_iter().map(move |firing| KeptLine {
+                line: key.clone(),
+                repeat,
+                quiet,
+                firing,
+            })
+        };
+        self.lines.iter().flat_map(of).collect()
+    }
+
+    /// Goes on with what another process kept.
+    pub(super) fn resume(
+        &mut self,
+        key: LineKey,
+        repeat: Option<Repeat>,
+        now: Instant,
+        kept: Kept<Hit>,
+    ) {
+        let handed_over = || Line { is_handed_over: true, ..Line::new(repeat, Slots::new()) };
+        self.lines.entry(key).or_insert_with(handed_over).firings.resume(now, kept);
+        self.firings += 1;
+    }
+
     /// Forgets a watch.
     pub(super) fn forget(&mut self, watch: &str) {
         self.lines.retain(|key, _| &*key.watch != watch);
+    }
+
+    /// Forgets all watches but these.
+    pub(super) fn forget_others(&mut self, watches: &HashSet<String>) {
+        self.lines.retain(|key, _| watches.contains(&*key.watch));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn line(target: usize) -> LineKey {
@@ -159,7 +220,7 @@ mod tests {
         assert!(lines.hit(line(1), None, start, &hit("m"), 1).is_some());
         assert!(lines.hit(line(0), repeat(10), start, &hit("m"), 4).is_none());
         assert!(lines.hit(line(1), None, start, &hit("m"), 4).is_none());
-        let due = lines.tick(start + Duration::from_secs(10));
+        let due = lines.tick(start + Duration::from_secs(10), |_| true);
         assert_eq!(due.len(), 1);
         assert_eq!((due[0].line.target, due[0].due.call, due[0].due.hits), (0, 2, 4));
     }
@@ -171,7 +232,7 @@ mod tests {
         assert!(lines.hit(line(0), repeat(20), start, &hit("m"), 1).is_some());
         lines.hit(line(0), repeat(20), start, &hit("m"), 1);
         lines.forget("u");
-        assert!(lines.tick(start + Duration::from_secs(20)).is_empty());
+        assert!(lines.tick(start + Duration::from_secs(20), |_| true).is_empty());
     }
 
     #[test]
@@ -181,8 +242,29 @@ mod tests {
             lines.hit(line(n), None, start, &hit("m"), 1);
         }
         assert_eq!(lines.firings, 500);
-        lines.tick(start + Duration::from_secs(60));
+        for n in 0..500 {
+            lines.over(&line(n), "m", 1);
+        }
+        lines.tick(start + Duration::from_secs(60), |_| true);
         assert!(lines.lines.is_empty() && lines.firings == 0);
+    }
+
+    #[test]
+    fn what_another_process_kept_waits_for_its_watch() {
+        let (mut before, start) = (Lines::default(), Instant::now());
+        before.hit(line(0), repeat(10), start, &hit("m"), 1);
+        before.over(&line(0), "m", 1);
+        before.hit(line(0), repeat(10), start, &hit("m"), 4);
+        let mut lines = Lines::default();
+        for KeptLine { line, repeat, firing, .. } in before.keep(start) {
+            lines.resume(line, repeat, start, firing);
+        }
+        let later = start + Duration::from_secs(30);
+        assert!(lines.tick(later, |_| false).is_empty());
+        let due = lines.tick(later, |watch| watch == "u");
+        assert_eq!((due.len(), due[0].due.call, due[0].due.hits), (1, 2, 4));
+        lines.forget_others(&HashSet::from(["another".to_owned()]));
+        assert!(lines.lines.is_empty());
     }
 
     #[test]

@@ -6,13 +6,14 @@
 //!
 //! A probe keeps each hit until it is told that the hit is done with, which is when the calls that it caused have come to
 //! an end. So the death of this process loses none: what was not answered is reported again, to the next replica.
-//! What is remembered here and nowhere else are the firings: after a restart a message that keeps coming is called anew.
+//! Firings outlive it in the notification log: after a restart, what keeps coming is repeated as if nothing had been.
 
 mod certificate;
 mod deliver;
 mod gatekeeper;
 mod lines;
 mod listener;
+mod notification_log;
 mod pager;
 mod receive;
 mod seen;

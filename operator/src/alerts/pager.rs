@@ -1,20 +1,26 @@
 //! What is known of alerts that fire: firings, calls under way, and what came of the last ones.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+use securitywatch_api::cluster::FIRINGS_SECRET;
 use securitywatch_parseable::TargetGuard;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::warn;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tracing::{info, warn};
 
 use super::deliver::{Clients, deliver};
 use super::lines::{DueOn, LineKey, Lines};
+use super::notification_log::{NotificationLog, PERIOD};
 use super::seen::{Seen, Ticket};
-use super::take::facts;
+use super::take::{facts, known};
+use crate::backoff;
 use crate::context::Context;
+use crate::error::Error;
 use crate::lock::lock;
 
 use securitywatch_api::alerting::Call;
@@ -49,12 +55,15 @@ pub struct Pager {
     /// By watch.
     outcomes: Mutex<HashMap<Arc<str>, Outcomes>>,
     calls: Mutex<JoinSet<()>>,
+    log: tokio::sync::Mutex<NotificationLog>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) seen: Seen,
     pub(super) lines: Lines,
+    /// Whether what the replica before this one knew is in `lines`.
+    pub(super) has_read_log: bool,
 }
 
 impl Pager {
@@ -68,6 +77,7 @@ impl Pager {
             state: Mutex::default(),
             outcomes: Mutex::default(),
             calls: Mutex::default(),
+            log: tokio::sync::Mutex::new(NotificationLog::new()),
         })
     }
 
@@ -83,26 +93,97 @@ impl Pager {
         fired.collect()
     }
 
-    /// Makes the calls whose interval has passed, until dropped.
+    /// Goes on where the replica before this one ended: makes the calls whose interval has passed, until dropped.
     pub async fn run(&self, context: &Arc<Context>) {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let due = lock(&self.state).lines.tick(std::time::Instant::now());
-            due.into_iter().for_each(|due| self.call(context, due, None));
+        self.resume(context).await;
+        let calls = async {
+            let mut ticks = interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let is_known = |watch: &str| known(context, watch).is_some_and(|w| w.is_resolved);
+            loop {
+                ticks.tick().await;
+                let due = lock(&self.state).lines.tick(Instant::now(), is_known);
+                due.into_iter().for_each(|due| self.call(context, due, None));
+            }
+        };
+        let saves = async {
+            let mut failures: u32 = 0;
+            loop {
+                let wait = if failures == 0 { PERIOD } else { backoff::after(failures) };
+                sleep(wait).await;
+                match self.save(context).await {
+                    Ok(()) => failures = 0,
+                    Err(error) => {
+                        failures = failures.saturating_add(1);
+                        context.metrics.failed("Secret", error.class());
+                        warn!(secret = FIRINGS_SECRET, %error, "The notification log could not be written; trying again.");
+                    }
+                }
+            }
+        };
+        tokio::join!(calls, saves);
+    }
+
+    /// Takes over what the replica before this one knew. Until then no hit is taken.
+    async fn resume(&self, context: &Context) {
+        let api = firings(context);
+        let mut failures: u32 = 0;
+        let kept = loop {
+            match self.log.lock().await.load(&api).await {
+                Ok(kept) => break kept,
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    context.metrics.failed("Secret", error.class());
+                    if error.class() == "forbidden" {
+                        warn!(secret = FIRINGS_SECRET, %error, "No notification log: a restart calls receivers anew.");
+                        break Vec::new();
+                    }
+                    warn!(secret = FIRINGS_SECRET, %error, "The notification log could not be read; trying again.");
+                }
+            }
+            // Nobody's hits are taken meanwhile.
+            sleep(backoff::after(failures.min(2))).await;
+        };
+        if !kept.is_empty() {
+            info!(firings = kept.len(), "Alerts go on where the last replica ended.");
         }
+        let mut state = lock(&self.state);
+        let now = Instant::now();
+        for (line, repeat, firing) in kept {
+            state.lines.resume(line, repeat, now, firing);
+        }
+        state.has_read_log = true;
+    }
+
+    async fn save(&self, context: &Context) -> Result<(), Error> {
+        let mut log = self.log.lock().await;
+        let now = Instant::now();
+        let kept = {
+            let state = lock(&self.state);
+            if !state.has_read_log {
+                return Ok(());
+            }
+            state.lines.keep(now)
+        };
+        if log.save(&firings(context), kept, now).await? {
+            context.metrics.wrote("Secret");
+        }
+        Ok(())
     }
 
     /// Starts a call; it is over when `ticket` is dropped.
     pub(super) fn call(&self, context: &Arc<Context>, due: DueOn, ticket: Option<Ticket>) {
         let DueOn { line, due, slots } = due;
         // Gone since the hit came.
-        let Some(facts) = facts(context, &line) else { return };
+        let Some(facts) = facts(context, &line) else {
+            lock(&self.state).lines.over(&line, &due.hit.message, due.call);
+            return;
+        };
         let kind = facts.kind;
         let Some(place) = slots.enter() else {
             context.metrics.alert_called(kind.as_str(), "dropped");
             let why = format!("{}: too many calls wait already", kind.as_str());
+            lock(&self.state).lines.over(&line, &due.hit.message, due.call);
             self.came_of(context, &line, Some(why));
             return;
         };
@@ -117,6 +198,7 @@ impl Pager {
         self.spawn(async move {
             let turn = place.turn().await;
             let outcome = deliver(&context, &line, kind, &call).await;
+            lock(&context.pager.state).lines.over(&line, &call.hit.message, call.number);
             context.pager.came_of(&context, &line, outcome.err());
             drop((turn, place, ticket));
         });
@@ -159,6 +241,11 @@ impl Pager {
         lock(&self.outcomes).remove(watch);
     }
 
+    /// Forgets all watches but these.
+    pub fn forget_others(&self, watches: &HashSet<String>) {
+        lock(&self.state).lines.forget_others(watches);
+    }
+
     /// Forgets failures of alerts and targets that the spec has no more; `targets` is how many an alert has.
     pub fn keep(&self, watch: &str, targets: &BTreeMap<&str, usize>) {
         if let Some(of_watch) = lock(&self.outcomes).get_mut(watch) {
@@ -170,8 +257,15 @@ impl Pager {
         }
     }
 
-    /// Ends what runs: who does not act any more must not call anybody either.
-    pub fn stop(&self) {
+    /// Ends what runs: who does not act any more must not call anybody either. What is known is left to the next replica.
+    pub async fn end(&self, context: &Context) {
+        if let Err(error) = self.save(context).await {
+            warn!(secret = FIRINGS_SECRET, %error, "The notification log could not be written: receivers may hear anew of what they know.");
+        }
         lock(&self.calls).abort_all();
     }
+}
+
+fn firings(context: &Context) -> Api<Secret> {
+    Api::namespaced(context.client.clone(), &context.namespace)
 }

@@ -62,7 +62,7 @@ pub(super) struct Known {
     generation: i64,
     pub(super) checked: Arc<crate::observe::Checked>,
     /// Whether its Secrets were read.
-    is_resolved: bool,
+    pub(super) is_resolved: bool,
 }
 
 pub(super) fn known(context: &Context, watch: &str) -> Option<Known> {
@@ -110,7 +110,7 @@ fn take_one(context: &Arc<Context>, node: &str, hit: ReportedHit, now: Timestamp
     }
     let seen = key(&hit.watch, &hit.alert, node, &hit.event_id);
     let mut state = lock(&context.pager.state);
-    if state.lines.is_full() {
+    if !state.has_read_log || state.lines.is_full() {
         return Taken::Later;
     }
     let progress = match state.seen.look(seen) {
@@ -170,10 +170,13 @@ pub(super) struct LineFacts {
     pub(super) kind: ReceiverKind,
 }
 
-/// `None`: the spec has this target no more.
+/// `None`: the spec has this target no more, or the watch is suspended.
 pub(super) fn facts(context: &Context, line: &LineKey) -> Option<LineFacts> {
     let watch = known(context, &line.watch)?;
     let checked = watch.checked.as_ref().as_ref().ok()?;
+    if checked.suspended {
+        return None;
+    }
     let (alert, receiver) = target(checked, line)?;
     let stream = checked.parseable.as_ref().map(|target| target.stream.clone());
     let facts = AlertFacts::new(watch.key.to_string(), stream, alert);

@@ -144,7 +144,7 @@ pub(super) async fn lead(
         abort.abort();
     }
     context.engine.stop();
-    context.pager.stop();
+    context.pager.end(&context).await;
     result
 }
 
@@ -317,6 +317,7 @@ fn forget_gone(context: &Context, live: &HashSet<String>) {
             watches::forget(context, &uid);
         }
     }
+    context.pager.forget_others(live);
 }
 
 fn set_gauges(context: &Context) {

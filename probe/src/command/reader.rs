@@ -58,7 +58,7 @@ impl Reader {
         maps: &SharedMaps,
         sizes: Sizes,
         sources: Sources,
-        mut outputs: Outputs,
+        outputs: Outputs,
         mut hold: Hold<Pods>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, oneshot::Receiver<()>), ReaderError> {
@@ -85,25 +85,18 @@ impl Reader {
                 };
                 let _ = opened.send(Ok(()));
                 let mut sensor = Sensor::new(rings, cache, places, table, losses);
-                let incomplete = Incomplete::new(&metrics);
+                let incomplete = metrics.events_incomplete.clone();
+                let mut counted = CountedOutputs { outputs, incomplete };
                 let mut watched = LossWatch::new(metrics);
-                while !stopped.load(Ordering::Relaxed) && !outputs.is_unread() {
-                    let mut out = |event: Event| {
-                        incomplete.look(&event);
-                        outputs.event(&event);
-                    };
-                    sensor.step(&mut |event| hold.take(event, &mut out));
-                    hold.look(Instant::now(), &mut out);
-                    outputs.tick();
+                while !stopped.load(Ordering::Relaxed) && !counted.outputs.is_unread() {
+                    sensor.step(&mut |event| hold.take(event, &mut |held| counted.event(&held)));
+                    hold.look(Instant::now(), &mut |held| counted.event(&held));
+                    counted.outputs.tick();
                     watched.look(&sensor);
                 }
-                let mut out = |event: Event| {
-                    incomplete.look(&event);
-                    outputs.event(&event);
-                };
-                sensor.finish(&mut |event| hold.take(event, &mut out));
-                hold.flush(&mut out);
-                let summary = outputs.finish(STOP_PATIENCE);
+                sensor.finish(&mut |event| hold.take(event, &mut |held| counted.event(&held)));
+                hold.flush(&mut |held| counted.event(&held));
+                let summary = counted.outputs.finish(STOP_PATIENCE);
                 let _ = ended.send(());
                 (sensor.stats(), Some(summary))
             })
@@ -121,21 +114,21 @@ impl Reader {
     }
 }
 
-/// Counts the events that go out although their pod is not known as it should be.
-struct Incomplete(Family<MissingLabel, Counter>);
+/// The outputs, with a count of the events that go out although their pod is not known as it should be.
+struct CountedOutputs {
+    outputs: Outputs,
+    incomplete: Family<MissingLabel, Counter>,
+}
 
-impl Incomplete {
-    fn new(metrics: &Metrics) -> Self {
-        Self(metrics.events_incomplete.clone())
-    }
-
-    fn look(&self, event: &Event) {
-        let Some(association) = &event.process.association else { return };
-        if association.grade() == Some(Grade::Partial)
+impl CountedOutputs {
+    fn event(&mut self, event: &Event) {
+        if let Some(association) = &event.process.association
+            && association.grade() == Some(Grade::Partial)
             && let Some(pod) = association.pod()
         {
-            self.0.get_or_create(&MissingLabel { missing: missing(pod) }).inc();
+            self.incomplete.get_or_create(&MissingLabel { missing: missing(pod) }).inc();
         }
+        self.outputs.event(event);
     }
 }
 

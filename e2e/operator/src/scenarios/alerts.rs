@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use securitywatch_api::cluster::{ALERTS_CERTIFICATE, INGEST_SECRET};
+use securitywatch_api::cluster::{ALERTS_CERTIFICATE, FIRINGS_SECRET, INGEST_SECRET};
 use serde_json::{Value, json};
 
 use super::nodes::names;
@@ -20,6 +20,7 @@ pub const SCENARIOS: &[Scenario] = scenarios![
     "a message that keeps coming is repeated as the watch says, and no more" => repeats,
     "a webhook that refuses shows in the status, and its cure too" => refusing,
     "an operator that dies between hit and call makes the call when it is back" => death,
+    "the next operator goes on with what the last one knew of a firing" => handed_over,
 ];
 
 const AUDIENCE: &str = "securitywatch-operator";
@@ -106,13 +107,29 @@ async fn probe_token(context: &Context, node: &str) -> Result<String> {
     token(context, "securitywatch-probe", &bound).await
 }
 
+/// What a key of a Secret of the operator's holds.
+async fn secret(context: &Context, name: &str, key: &str) -> Result<Vec<u8>> {
+    let path = format!(r"jsonpath={{.data.{}}}", key.replace('.', r"\."));
+    let arguments = ["get", "secret", name, "--namespace", NAMESPACE, "--output", &path];
+    let encoded = context.cluster.kubectl.run(&arguments).await?;
+    let content: k8s_openapi::ByteString = serde_json::from_value(json!(encoded.trim()))?;
+    Ok(content.0)
+}
+
+/// Waits until the notification log says this.
+async fn logged(context: &Context, what: &str) -> Result {
+    until("the notification log knows of it", SOON, async || {
+        let log = String::from_utf8(secret(context, FIRINGS_SECRET, "firings.json").await?)?;
+        ensure!(log.contains(what), "no {what} in {log}");
+        Ok(())
+    })
+    .await
+}
+
 /// Status and text of the operator's answer. It is known by the certificate that the nodes get.
 async fn post(context: &Context, token: &str, node: &str, hits: &[Value]) -> Result<(u16, String)> {
-    let path = format!(r"jsonpath={{.data.{}}}", ALERTS_CERTIFICATE.replace('.', r"\."));
-    let arguments = ["get", "secret", INGEST_SECRET, "--namespace", NAMESPACE, "--output", &path];
-    let encoded = context.cluster.kubectl.run(&arguments).await?;
-    let secret: k8s_openapi::ByteString = serde_json::from_value(json!(encoded.trim()))?;
-    let certificate = reqwest::Certificate::from_pem(&secret.0)?;
+    let certificate = secret(context, INGEST_SECRET, ALERTS_CERTIFICATE).await?;
+    let certificate = reqwest::Certificate::from_pem(&certificate)?;
     let operator = context.operator.lock().await;
     let address = operator.as_ref().ok_or("the operator does not run")?.alerts();
     drop(operator);
@@ -275,6 +292,7 @@ async fn death(context: &Context) -> Result {
     report(context, node, &[scene.hit("r-0", "before")]).await?;
     until("the status says when", SOON, async || scene.last_fired().await.map(|_| ())).await?;
     let before = scene.last_fired().await?;
+    logged(context, "wget in before").await?;
     // The webhook hangs, so the hit stays with the probe.
     scene.sink.answer(200, Duration::from_secs(60));
     let (token, hits) = (probe_token(context, node).await?, [scene.hit("r-1", "web-0")]);
@@ -292,12 +310,46 @@ async fn death(context: &Context) -> Result {
         scene.sink.messages()
     );
     report(context, node, &hits).await?;
-    ensure!(scene.sink.bodies().len() == 3, "reported once more, called once more");
+    report(context, node, &[scene.hit("r-2", "before")]).await?;
+    ensure!(
+        scene.sink.bodies().len() == 3,
+        "reported once more, called once more: {:?}",
+        scene.sink.messages()
+    );
     until("the status says of the last one", SOON, async || {
         let now = scene.last_fired().await?;
         ensure!(now > before, "lastFired is still {now}");
         Ok(())
     })
     .await?;
+    scene.end().await
+}
+
+async fn handed_over(context: &Context) -> Result {
+    let repeat = json!({"interval": "8s", "times": 9});
+    let scene = Scene::new(context, "alert-handed-over", None, Some(repeat)).await?;
+    let node = scene.nodes[0].as_str();
+    report(context, node, &[scene.hit("r-1", "web-0")]).await?;
+    // Taken, and to be told of with the next call: the probe will not report it again.
+    report(context, node, &[scene.hit("r-2", "web-0")]).await?;
+    let operator = context.operator.lock().await.take().ok_or("the operator does not run")?;
+    ensure!(operator.stop().await?.success(), "the operator did not end well");
+    logged(context, r#""eventId":"r-2""#).await?;
+    context.start_operator().await?;
+    until("the next operator tells of what was folded", Duration::from_secs(30), async || {
+        ensure!(scene.sink.bodies().len() >= 2, "{} calls", scene.sink.bodies().len());
+        Ok(())
+    })
+    .await?;
+    // A call was made a moment ago: the interval runs.
+    report(context, node, &[scene.hit("r-3", "web-0")]).await?;
+    let told: Vec<_> = scene
+        .sink
+        .bodies()
+        .iter()
+        .map(|body| (body["call"].clone(), body["hits"].clone(), body["event_id"].clone()))
+        .collect();
+    let wanted = [(json!(1), json!(1), json!("r-1")), (json!(2), json!(1), json!("r-2"))];
+    ensure!(told == wanted, "{told:?}");
     scene.end().await
 }

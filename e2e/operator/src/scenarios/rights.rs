@@ -75,6 +75,7 @@ async fn probe(context: &Context) -> Result {
         ("create", "serviceaccounts/token", "", NAMESPACE),
         ("create", "tokenreviews.authentication.k8s.io", "", ""),
         ("get", "secrets", "securitywatch-alerts", NAMESPACE),
+        ("get", "secrets", "securitywatch-firings", NAMESPACE),
     ];
     check(context, "probe", true, &may).await?;
     check(context, "probe", false, &may_not).await
@@ -90,6 +91,7 @@ async fn operator(context: &Context) -> Result {
         ("patch", "daemonsets.apps", "securitywatch-probe", NAMESPACE),
         ("patch", "secrets", "securitywatch-ingest", NAMESPACE),
         ("patch", "secrets", "securitywatch-alerts", NAMESPACE),
+        ("patch", "secrets", "securitywatch-firings", NAMESPACE),
         ("create", "tokenreviews.authentication.k8s.io", "", ""),
         ("create", "events.events.k8s.io", "", ""),
         ("patch", "events.events.k8s.io", "", ""),
