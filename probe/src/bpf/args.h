@@ -64,6 +64,7 @@ static __always_inline void read_path(struct slot *s, u32 n, u32 at, const struc
 	a->mode = 0; /* after a match: read_mode */
 	a->flags = PATH_UNRESOLVED;
 	a->len = s->text_len[n] = 0;
+	s->inodes[n] = w ? w->inode : NULL;
 	if (!w)
 		return arg_done(s, n, at, TEXT_AT);
 	a->flags = w->flags;
@@ -81,9 +82,13 @@ static __always_inline void read_path(struct slot *s, u32 n, u32 at, const struc
 static __always_inline void read_mode(struct slot *s, u32 n, const struct path *p)
 {
 	u32 at = s->rec.arg_at[n];
+	struct inode *inode = s->inodes[n];
 
-	if (at <= PAYLOAD_MAX && s->rec.arg_len[n])
-		((struct arg_path *)&s->payload[at])->mode = BPF_CORE_READ(p, dentry, d_inode, i_mode);
+	if (at > PAYLOAD_MAX || !s->rec.arg_len[n])
+		return;
+	if (!inode)
+		inode = BPF_CORE_READ(p, dentry, d_inode);
+	((struct arg_path *)&s->payload[at])->mode = BPF_CORE_READ(inode, i_mode);
 }
 
 static __always_inline void read_sock(struct slot *s, u32 n, u32 at, struct sock *sk)

@@ -31,6 +31,7 @@ struct dentry_head {
 	u32 name_hash;
 	u32 name_len;
 	const unsigned char *name;
+	struct inode *inode;
 };
 
 struct path_walk {
@@ -38,6 +39,8 @@ struct path_walk {
 	struct vfsmount *mnt;
 	struct dentry *mnt_root; /* of mnt: read once per mount, not once per component */
 	struct path_ptrs root;
+	struct dentry *start;
+	struct inode *inode; /* of start; NULL: the walk had no reason to read that dentry */
 	u32 off; /* of the first byte; the text ends at MAX_PATH */
 	u32 flags;
 	/* twice MAX_PATH: the verifier adds the largest offset to the largest length */
@@ -68,7 +71,7 @@ static __always_inline void path_prepend(struct path_walk *w, const void *name, 
 }
 
 /*
- * One read in place of four. Should a kernel ever order the fields otherwise, the relocated offsets tell,
+ * One read in place of five. Should a kernel ever order the fields otherwise, the relocated offsets tell,
  * and they are read one by one.
  */
 static __always_inline void dentry_read(struct dentry_head *d, struct dentry *dentry)
@@ -77,6 +80,7 @@ static __always_inline void dentry_read(struct dentry_head *d, struct dentry *de
 
 	if (bpf_core_field_offset(struct dentry, d_parent) == at + offsetof(struct dentry_head, parent) &&
 	    bpf_core_field_offset(struct dentry, d_name) == at + offsetof(struct dentry_head, name_hash) &&
+	    bpf_core_field_offset(struct dentry, d_inode) == at + offsetof(struct dentry_head, inode) &&
 	    bpf_core_field_offset(struct qstr, len) == 4 && bpf_core_field_offset(struct qstr, name) == 8) {
 		bpf_probe_read_kernel(d, sizeof(*d), (void *)dentry + at);
 		return;
@@ -85,6 +89,7 @@ static __always_inline void dentry_read(struct dentry_head *d, struct dentry *de
 	d->parent = BPF_CORE_READ(dentry, d_parent);
 	d->name_len = BPF_CORE_READ(dentry, d_name.len);
 	d->name = BPF_CORE_READ(dentry, d_name.name);
+	d->inode = BPF_CORE_READ(dentry, d_inode);
 }
 
 /* From the root of a mount to the directory it is mounted on. Returns 1 at the top of all mounts. */
@@ -121,6 +126,8 @@ __noinline int path_step(u32 slot)
 	if (w->dentry == w->mnt_root)
 		return leave_mount(w);
 	dentry_read(&d, w->dentry);
+	if (w->dentry == w->start)
+		w->inode = d.inode;
 	if (w->off >= MAX_PATH) {
 		/* The first component. Not in the hash, though below a directory: unlinked. */
 		if (!d.hash_pprev && d.parent != w->dentry) {
@@ -140,33 +147,59 @@ __noinline int path_step(u32 slot)
 }
 
 /*
+ * The task's root, and the root of the mount it is in: by plain loads where the kernel hands out a task that can
+ * be read so (from 5.11 on), each a tenth of a bpf_probe_read_kernel.
+ */
+static __always_inline void root_read(struct path_walk *w)
+{
+	struct task_struct *task;
+	struct fs_struct *fs;
+
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
+		task = bpf_get_current_task_btf();
+		fs = task->fs;
+		if (fs) {
+			struct vfsmount *mnt = fs->root.mnt;
+
+			w->root.mnt = mnt;
+			w->root.dentry = fs->root.dentry;
+			w->mnt_root = mnt->mnt_root;
+			return;
+		}
+	}
+	task = (void *)bpf_get_current_task();
+	fs = BPF_CORE_READ(task, fs);
+	bpf_probe_read_kernel(&w->root, sizeof(w->root), (void *)fs + bpf_core_field_offset(struct fs_struct, root));
+	w->mnt_root = NULL;
+}
+
+/*
  * Fills the slot's walk; the text is [off, MAX_PATH). Pipes and sockets have an empty one.
  * `p` is a struct path in kernel memory.
  */
 static __noinline struct path_walk *path_read(u32 slot, const struct path *p)
 {
 	struct path_walk *w = bpf_map_lookup_elem(&path_walks, &slot);
-	struct task_struct *task = (void *)bpf_get_current_task();
 	struct path_ptrs start = {};
 	struct vfsmount *mnt;
-	struct fs_struct *fs;
 	int done = 0;
 
 	if (!w)
 		return NULL;
 	w->off = MAX_PATH;
 	w->flags = 0;
-	fs = BPF_CORE_READ(task, fs);
-	bpf_probe_read_kernel(&w->root, sizeof(w->root), (void *)fs + bpf_core_field_offset(struct fs_struct, root));
+	w->inode = NULL;
+	root_read(w);
 	bpf_probe_read_kernel(&start, sizeof(start), p);
-	w->dentry = start.dentry;
+	w->dentry = w->start = start.dentry;
 	w->mnt = start.mnt;
 	if (!start.dentry || !start.mnt) {
 		w->flags = PATH_UNRESOLVED;
 		return w;
 	}
 	mnt = start.mnt;
-	w->mnt_root = BPF_CORE_READ(mnt, mnt_root);
+	if (mnt != w->root.mnt || !w->mnt_root)
+		w->mnt_root = BPF_CORE_READ(mnt, mnt_root);
 	for (int i = 0; i < PATH_STEPS; i++) {
 		done = path_step(slot);
 		if (done)

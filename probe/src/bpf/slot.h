@@ -33,6 +33,7 @@ struct slot {
 	u32 used;		   /* payload bytes */
 	u32 have;		   /* bit n: argument n is in the payload */
 	u32 text_len[MAX_ARGS + 1];
+	struct inode *inodes[MAX_ARGS]; /* of path arguments in the payload; NULL: not known */
 	struct text_key key;	   /* of reversed and binary lookups */
 	struct shapes shapes;
 	struct record_call rec;

@@ -40,6 +40,11 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
+/* Only to ask whether the kernel has it. */
+enum bpf_func_id {
+	BPF_FUNC_get_current_task_btf = 158,
+};
+
 enum {
 	BPF_ANY = 0,
 	BPF_NOEXIST = 1,
