@@ -18,7 +18,7 @@ use crate::guest::{Clock, Guest, GuestError, Kernel, Outcome, Rootfs};
 /// A boot and the first run of the trigger take about as long as two cases: more cases in a guest save little.
 const CASES_PER_GUEST: usize = 8;
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
-const CASE_LIMIT: Duration = Duration::from_secs(60);
+const CASE_LIMIT: Duration = Duration::from_secs(120);
 /// In the guest's time.
 const READY_LIMIT_SECONDS: u32 = 120;
 const NANOSECONDS_PER_INSTRUCTION_SHIFT: u8 = 2;
