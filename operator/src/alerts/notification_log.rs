@@ -4,6 +4,7 @@
 //!
 //! Written while alerts fire, every two seconds at most, and when the process ends; at rest nothing is written.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -131,6 +132,11 @@ impl Entry {
         }
     }
 
+    /// The latest first, and the same ones always in the same order.
+    fn order(&self) -> (Reverse<i64>, &str, &str, usize, &str) {
+        (Reverse(self.active_ms), &self.watch, &self.alert, self.target, &self.message)
+    }
+
     fn kept(self, now_ms: i64) -> (LineKey, Option<Repeat>, Kept<Hit>) {
         let age = |of: i64| duration(now_ms.saturating_sub(of));
         let line = LineKey {
@@ -156,13 +162,7 @@ impl Document {
     fn new(kept: Vec<KeptLine>, now: Instant, clocks: &Clocks) -> Self {
         let mut firings: Vec<_> =
             kept.into_iter().map(|kept| Entry::new(kept, now, clocks)).collect();
-        firings.sort_by(|a, b| {
-            let order = |entry: &Entry| {
-                let Entry { watch, alert, target, message, active_ms, .. } = entry;
-                (-active_ms, watch.clone(), alert.clone(), *target, message.clone())
-            };
-            order(a).cmp(&order(b))
-        });
+        firings.sort_by(|a, b| a.order().cmp(&b.order()));
         Self { firings }
     }
 
